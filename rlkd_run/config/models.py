@@ -1,0 +1,39 @@
+"""Options of the networks (`conf/teacher/`, `conf/student/`) and of a teacher's own training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from rlkd_run.config.option import option
+
+
+@dataclass
+class StudentOptions:
+    """A network by name."""
+
+    source: str = option("zoo: the CIFAR networks of the literature; timm: any model of timm", choices=("zoo", "timm"))
+    model: str = option("name of the architecture in its source")
+    pretrained: bool = option("timm only: start from the weights that timm publishes for the model")
+    lr: float = option("learning rate at which the literature trains this student; recipe.lr follows it", gt=0)
+
+
+@dataclass
+class TeacherRecipe:
+    """How a missing teacher is trained; schedule and augmentation are those of the run."""
+
+    epochs: int = option("passes over the training set", ge=1)
+    batch_size: int = option("images a step", ge=1)
+    lr: float = option("initial learning rate", gt=0)
+
+
+@dataclass
+class TeacherOptions:
+    """The network that is distilled."""
+
+    source: str = option("zoo: the CIFAR networks of the literature; timm: any model of timm", choices=("zoo", "timm"))
+    model: str = option("name of the architecture in its source")
+    pretrained: bool = option("timm only: use the weights that timm publishes for the model")
+    checkpoint: Optional[str] = option("file with the weights; null: find a trained teacher, or train one")
+    seed: int = option("seed of the teacher's own training, whatever the run's", ge=0)
+    recipe: TeacherRecipe = option("how a missing teacher is trained")

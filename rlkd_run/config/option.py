@@ -1,0 +1,35 @@
+"""How an option is declared: one line of help, its valid values, and whether it can change a result.
+
+Values live in the yaml files of `conf/` only; a dataclass here gives names, types and bounds. Nothing in this package
+imports torch, so that help, completion and every complaint answer at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Any
+
+from omegaconf import MISSING
+
+
+def option(
+    help: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    ge: float | None = None,
+    gt: float | None = None,
+    le: float | None = None,
+    lt: float | None = None,
+    identity: bool = True,
+) -> Any:
+    """Declare an option of a dataclass.
+
+    Args:
+        help: what it does, in one line, with its unit.
+        choices: the only valid strings (of the value, or of each element of a list).
+        ge, gt, le, lt: bounds of the value, or of each element of a list.
+        identity: whether a different value makes a different run (and another run folder). False for what cannot
+            change the result: paths, devices, progress.
+    """
+    metadata = {"help": help, "choices": choices, "ge": ge, "gt": gt, "le": le, "lt": lt, "identity": identity}
+    return field(default=MISSING, metadata=metadata)

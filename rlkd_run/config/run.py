@@ -1,0 +1,71 @@
+"""Options of a run as a whole: recipe, runtime, base method, temperature, task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from rlkd_run.config.option import option
+
+
+@dataclass
+class RecipeOptions:
+    """The student's training: SGD with momentum and a step schedule."""
+
+    epochs: int = option("passes over the training set", ge=1)
+    batch_size: int = option("images a step", ge=1)
+    lr: float = option("initial learning rate of the student", gt=0)
+    milestones: list[int] = option("the learning rate drops after these epochs", ge=1)
+    lr_decay: float = option("factor of each drop", gt=0, le=1)
+    momentum: float = option("momentum of SGD", ge=0, lt=1)
+    nesterov: bool = option("Nesterov's form of momentum")
+    weight_decay: float = option("L2 penalty on every trainable weight", ge=0)
+
+
+@dataclass
+class RuntimeOptions:
+    """Where and how a run is carried out; changes speed, last bits at most, never the meaning of a result."""
+
+    device: str = option("auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"), identity=False)
+    deterministic: bool = option("deterministic kernels: equal runs end in equal bits", identity=False)
+    num_threads: Optional[int] = option("CPU threads of torch; null: all cores", ge=1, identity=False)
+    num_workers: Optional[int] = option("processes that decode image files; null: chosen here", ge=0, identity=False)
+    channels_last: bool = option("memory layout NHWC", identity=False)
+    eval_batch_size: int = option("images a step of evaluation", ge=1, identity=False)
+    checkpoint_minutes: float = option("save also within an epoch when this long has passed", gt=0, identity=False)
+    progress: bool = option("progress bar", identity=False)
+    tensorboard: bool = option("write TensorBoard events", identity=False)
+
+
+@dataclass
+class KDOptions:
+    """Hinton's knowledge distillation (arXiv 1503.02531)."""
+
+    name: str = option("which method: a registered name")
+    ce_weight: float = option("weight of the cross entropy with the labels", ge=0)
+    kl_weight: float = option("weight of the divergence from the teacher", ge=0)
+
+
+@dataclass
+class FixedOptions:
+    """One constant temperature."""
+
+    name: str = option("which policy: a registered name")
+    value: float = option("the temperature", gt=0)
+
+
+@dataclass
+class RLKDOptions:
+    """RLKD's agent chooses; its options are the group `agent`."""
+
+    name: str = option("which policy: a registered name")
+
+
+@dataclass
+class TaskOptions:
+    """What to do."""
+
+    name: str = option(
+        "what to do", choices=("distill", "train_teacher", "evaluate", "export")
+    )
+    onnx: bool = option("export only: write an ONNX file as well", identity=False)

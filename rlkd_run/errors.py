@@ -1,0 +1,34 @@
+"""The ways a run may end early, and the exit code of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ConfigError(Exception):
+    """A mistake of the user's: bad configuration, missing or damaged input files.
+
+    Every problem is one sentence that says what is wrong, where, and what would be right.
+    The command prints the sentences and exits with code 2; nothing has been written.
+    """
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class RunError(Exception):
+    """A run that started well and cannot go on (loss not finite, disk full, ...): one sentence, exit code 1."""
+
+    exit_code = 1
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; its state is saved. Exit code 128 + signal number."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number
+        super().__init__(f"stopped by signal {signal_number}")

@@ -1,0 +1,136 @@
+"""What passes through one training step, from files on disk to the learning of the temperature policy.
+
+    loader -> Batch -> teacher, student -> Outputs -> Observation -> policy -> Temperatures -> method -> loss parts
+           -> optimiser -> Feedback -> policy
+
+Shapes: B images a batch, C classes, N images in the training set. All tensors live on the run's device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Mix(NamedTuple):
+    """The second label of mixed images (RLKD's exploration).
+
+    Attributes:
+        target: labels of the images that contribute the smaller share, [B] int64.
+        weight: share of `Batch.target`'s image, [B] float in [0.5, 1]; 1 where an image is not mixed.
+    """
+
+    target: Tensor
+    weight: Tensor
+
+
+class Batch(NamedTuple):
+    """One mini-batch on the device.
+
+    Attributes:
+        images: normalised images, [B, 3, H, W] float32, channels_last.
+        target: labels, [B] int64; of a mixed image, the label of the image with the larger share.
+        index: positions in the training set, [B] int64; of a mixed image, of the image with the larger share.
+        mix: the other labels in an exploration epoch whose labels are mixed, else None.
+    """
+
+    images: Tensor
+    target: Tensor
+    index: Tensor
+    mix: Mix | None = None
+
+
+class MixPlan(NamedTuple):
+    """Which training images are replaced by mixtures in an epoch; made by a policy, carried out by the loader.
+
+    Image i becomes ``weight[i] * x[partner[i]] + (1 - weight[i]) * x[i]`` on raw pixels, before crop and flip.
+
+    Attributes:
+        partner: [N] int64; i itself where image i stays as it is.
+        weight: [N] float32, share of the partner; 0 where image i stays as it is.
+        labels: "mixed": both labels, weighted (`Batch.mix`), and `Batch.target` and `Batch.index` are those of the
+            image with the larger share; "low": the label and index of image i whatever the shares (the authors' code).
+    """
+
+    partner: Tensor
+    weight: Tensor
+    labels: str = "mixed"
+
+
+class Needs(NamedTuple):
+    """The features that a method reads; networks compute no others."""
+
+    penultimate: bool = False
+    maps: bool = False
+
+    def __or__(self, other: Needs) -> Needs:  # type: ignore[override]
+        return Needs(self.penultimate or other.penultimate, self.maps or other.maps)
+
+
+class Outputs(NamedTuple):
+    """What a network gives for a batch.
+
+    Attributes:
+        logits: [B, C].
+        penultimate: input of the classifier, [B, D]; None unless needed.
+        maps: output of the stem, then of each stage, [B, D_k, H_k, W_k]; empty unless needed.
+    """
+
+    logits: Tensor
+    penultimate: Tensor | None = None
+    maps: tuple[Tensor, ...] = ()
+
+
+class Temperatures(NamedTuple):
+    """Temperatures of the teacher's and of the student's softmax: 0-dim or [B] tensors, > 0.
+
+    Equal for all policies but the two-sided ones (DTKD); a loss is scaled by their product per instance.
+    """
+
+    teacher: Tensor
+    student: Tensor
+
+    @classmethod
+    def equal(cls, value: Tensor) -> Temperatures:
+        """The usual case: one temperature for both sides."""
+        return cls(value, value)
+
+
+class Observation(NamedTuple):
+    """What a temperature policy sees before the update of a step. Logits are attached to the graph.
+
+    Attributes:
+        teacher_logits: [B, C].
+        student_logits: [B, C].
+        target: [B] int64.
+        index: [B] int64.
+        mixed: [B] bool, which images are mixtures; None in an ordinary epoch.
+        epoch: from 1.
+        step: position of the batch in its epoch, from 0.
+    """
+
+    teacher_logits: Tensor
+    student_logits: Tensor
+    target: Tensor
+    index: Tensor
+    mixed: Tensor | None
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """What a policy may ask for after the update of a step; nothing is computed unless it is called.
+
+    Attributes:
+        logits_again: student's logits of the same batch after the update, [B, C]; same mode as in training, but
+            batch-norm statistics are left as they were.
+        probe_loss: student's cross entropy on the fixed probe images in evaluation mode, 0-dim. Raises if the run
+            set no probe images aside.
+    """
+
+    logits_again: Callable[[], Tensor]
+    probe_loss: Callable[[], Tensor]
