@@ -25,6 +25,7 @@ class TeacherRecipe:
     epochs: int = option("passes over the training set", ge=1)
     batch_size: int = option("images a step", ge=1)
     lr: float = option("initial learning rate", gt=0)
+    milestones: list[int] = option("the learning rate drops after these epochs", ge=1)
 
 
 @dataclass

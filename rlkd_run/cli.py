@@ -1,0 +1,99 @@
+"""The command ``rlkd-run``: compose, check, and only then import what trains."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from rlkd_run import __version__
+from rlkd_run.errors import ConfigError, Interrupted, RunError
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Console script. Exits with 0, 1 (a run failed), 2 (a mistake of the user's) or 128 + signal."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(exit_code(lambda: _run(arguments)))
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """Run `work`; an expected way to fail becomes one sentence on standard error and its exit code."""
+    try:
+        code = work()
+        sys.stdout.flush()
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"rlkd-run: {problem}", file=sys.stderr)
+        code = error.exit_code
+    except RunError as error:
+        print(f"rlkd-run: {error}", file=sys.stderr)
+        code = error.exit_code
+    except Interrupted as error:
+        print(f"rlkd-run: {error}; the same command goes on from here", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    except BrokenPipeError:  # `rlkd-run --help | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    if "--version" in arguments:
+        print(f"rlkd-run {__version__}")
+        return 0
+    # Hydra is imported here: `import rlkd_run.cli` stays free, and so does a broken pipe at its import.
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.prog = "rlkd-run"
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import a module of your own")
+    options = parser.parse_args(arguments)
+    from rlkd_run.config.composition import compose_command, register_resolvers
+
+    register_resolvers()
+    informs = options.help or options.hydra_help or options.info or options.shell_completion
+    if not informs:
+        command = compose_command(
+            options.overrides,
+            config_dirs=[options.config_dir] if options.config_dir else [],
+            plugins=options.plugin,
+            multirun=options.multirun,
+        )
+    if informs or options.cfg:
+        return _leave_to_hydra(arguments)
+    if command.is_sweep:
+        from rlkd_run.sweep import run_sweep
+
+        return run_sweep(command)
+    from rlkd_run.launch import start
+
+    start(command.runs[0])
+    return 0
+
+
+def _leave_to_hydra(arguments: list[str]) -> int:
+    """Help, completion and ``--cfg`` are Hydra's own."""
+    import hydra
+
+    from rlkd_run.config.composition import config_folder
+
+    passed = [text for index, text in enumerate(arguments) if not _is_plugin(arguments, index)]
+    previous, sys.argv = sys.argv, ["rlkd-run", *passed]
+    try:
+        hydra.main(config_path=str(config_folder()), config_name="config", version_base="1.3")(_nothing)()
+    finally:
+        sys.argv = previous
+    return 0
+
+
+def _is_plugin(arguments: list[str], index: int) -> bool:
+    text = arguments[index]
+    return text == "--plugin" or text.startswith("--plugin=") or (index > 0 and arguments[index - 1] == "--plugin")
+
+
+def _nothing(config: object) -> None:
+    """Never called: Hydra answers by itself."""

@@ -1,0 +1,127 @@
+"""From plain values to typed options: every unknown key, wrong type and value out of bounds, in plain sentences."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from omegaconf import MISSING
+
+T = TypeVar("T")
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_BOUNDS = {
+    "ge": (lambda value, bound: value >= bound, "at least"),
+    "gt": (lambda value, bound: value > bound, "greater than"),
+    "le": (lambda value, bound: value <= bound, "at most"),
+    "lt": (lambda value, bound: value < bound, "less than"),
+}
+
+
+class Problems(list[str]):
+    """Complaints, one sentence each.
+
+    Attributes:
+        malformed: whether a value is missing or of the wrong type, so that what was built cannot be looked at as a
+            whole; values that are merely out of bounds can.
+    """
+
+    malformed = False
+
+    def add(self, sentence: str, *, malformed: bool = False) -> None:
+        """Note a complaint."""
+        self.append(sentence)
+        self.malformed = self.malformed or malformed
+
+
+def nearest(word: str, valid: Iterable[str]) -> str:
+    """The end of a complaint about `word`: the nearest valid choice, or all of them where none is near."""
+    choices = sorted(valid)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]}?"
+    return "valid: " + ", ".join(choices) if choices else "there are none"
+
+
+@functools.cache
+def _hints(options: type) -> dict[str, Any]:
+    return get_type_hints(options)
+
+
+def build(options: type[T], values: Any, path: str, problems: Problems) -> T:
+    """An instance of the dataclass `options` from a mapping, as far as it goes.
+
+    Args:
+        options: a dataclass whose fields were declared with `option`.
+        values: what was composed; anything but a mapping is a problem.
+        path: full key of `values`, for the complaints.
+        problems: complaints are added here; if any were, the result is not to be used for a run.
+    """
+    if not isinstance(values, Mapping):
+        problems.add(f"{path} must be a group of keys, not {_show(values)}.", malformed=True)
+        values = {}
+    fields = {field.name: field for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            problems.add(f"{path}.{key} is not an option; {nearest(str(key), fields)}")
+    arguments = {}
+    for name, field in fields.items():
+        key = f"{path}.{name}" if path else name
+        value = values.get(name, MISSING)
+        if isinstance(value, str) and value == MISSING:
+            problems.add(f"{key} must be set.", malformed=True)
+            arguments[name] = None
+            continue
+        arguments[name] = _convert(_hints(options)[name], value, key, field.metadata, problems)
+    return options(**arguments)
+
+
+def _convert(hint: Any, value: Any, key: str, rules: Mapping[str, Any], problems: Problems) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        if value is None:
+            return None
+        hint = next(part for part in get_args(hint) if part is not type(None))
+        origin = get_origin(hint)
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, key, problems)  # type: ignore[arg-type]
+    if origin is list:
+        if not isinstance(value, (list, tuple)):
+            problems.add(f"{key} must be a list, not {_show(value)}.", malformed=True)
+            return []
+        (element,) = get_args(hint)
+        return [_convert(element, item, f"{key}[{i}]", rules, problems) for i, item in enumerate(value)]
+    if origin is dict:
+        return dict(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = str(value)  # a folder called 2024, a model called 1
+    if type(value) is not hint:
+        problems.add(f"{key} must be {_KINDS[hint]}, not {_show(value)}.", malformed=True)
+        return value
+    _check(value, key, rules, problems)
+    return value
+
+
+def _check(value: Any, key: str, rules: Mapping[str, Any], problems: Problems) -> None:
+    choices = rules.get("choices")
+    if choices is not None:
+        if value not in choices:
+            problems.add(f"{key}={value} is not a choice; {nearest(value, choices)}")
+        return
+    if isinstance(value, float) and value != value or value in (float("inf"), float("-inf")):
+        problems.add(f"{key} must be a finite number, not {value}.")
+        return
+    for rule, (holds, words) in _BOUNDS.items():
+        bound = rules.get(rule)
+        if bound is not None and not holds(value, bound):
+            problems.add(f"{key} must be {words} {bound}, not {value}.")
+
+
+def _show(value: Any) -> str:
+    return "null" if value is None else repr(value) if isinstance(value, str) else str(value)

@@ -1,0 +1,264 @@
+"""A command line becomes one checked configuration, or one for each job of a sweep.
+
+Hydra composes; what it would refuse one mistake at a time is gathered here first, so that every problem of a command
+is reported at once and nothing has been written.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from rlkd_run.config.build import Problems, nearest
+from rlkd_run.config.registry import load_plugins
+from rlkd_run.config.runconfig import GROUPS, RunConfig
+from rlkd_run.config.validate import contradictions
+from rlkd_run.errors import ConfigError
+
+_CHOICE_GROUPS = (*GROUPS, "pair", "experiment")
+_NOT_OPTIONS = ("hydra",)
+
+
+def config_folder() -> Path:
+    """The yaml files: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).resolve().parent.parent / "conf"
+    return inside if inside.is_dir() else inside.parent.parent / "conf"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A composed command line.
+
+    Attributes:
+        runs: one typed, validated configuration a job; a single one unless the command is a sweep.
+        is_sweep: whether the command asked for a sweep (which may have one job).
+        hydra_overrides: the overrides of Hydra's own keys, e.g. its launcher.
+    """
+
+    runs: list[RunConfig]
+    is_sweep: bool
+    hydra_overrides: list[str]
+
+
+def compose_command(
+    overrides: Sequence[str],
+    *,
+    config_dirs: Sequence[str] = (),
+    plugins: Sequence[str] = (),
+    multirun: bool = False,
+) -> Command:
+    """Compose and check everything that `overrides` ask for.
+
+    Args:
+        overrides: as typed, e.g. ``["teacher=resnet56", "seed=0,1,2"]``. A comma list makes a sweep, with or without
+            Hydra's ``-m``.
+        config_dirs: further folders of yaml files, searched after the package's own.
+        plugins: modules to import that register further names.
+        multirun: whether ``-m`` was given.
+
+    Raises:
+        ConfigError: with every problem found.
+    """
+    load_plugins(list(plugins))
+    register_resolvers()
+    problems: list[str] = []
+    with _hydra():
+        parsed = _parse(overrides, problems)
+        search = _search_path(parsed, config_dirs, problems)
+        fixed = search + [text for override in parsed if _is_hydra(override) and not _is_search(override)
+                          for text in _values(override)]
+        own = _check_groups([override for override in parsed if not _is_hydra(override)], search, problems)
+        probe = _compose([*fixed, *(_values(override)[0] for override in own if _is_group(override, search))])
+        own = _check_keys(own, probe, problems)
+        preset = _preset_sweep(probe, own) if _sweeps_itself(probe) else []
+        jobs = itertools.product(*(_values(override) for override in [*preset, *own]))
+        runs = [_typed(_compose([*fixed, *job]), plugins, problems) for job in jobs]
+    if problems:
+        raise ConfigError(dict.fromkeys(problems))
+    is_sweep = multirun or bool(preset) or any(override.is_sweep_override() for override in own)
+    return Command(runs, is_sweep, fixed)
+
+
+def register_resolvers() -> None:
+    """Make ``${scaled:n,reference}`` known to yaml files: epoch n of a run of `reference` epochs, in proportion."""
+
+    def scaled(epoch: int, reference: int, key: str = "recipe.epochs", *, _root_: DictConfig) -> int:
+        epochs = OmegaConf.select(_root_, key)
+        if not isinstance(epochs, int):
+            raise ValueError(f"{key} must be a whole number")
+        return max(1, int(epoch * epochs / reference + 0.5))
+
+    OmegaConf.register_new_resolver("scaled", scaled, replace=True)
+
+
+@contextmanager
+def _hydra() -> Iterator[None]:
+    with initialize_config_dir(str(config_folder()), job_name="rlkd-run", version_base="1.3"):
+        yield
+
+
+def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
+    parser, parsed = OverridesParser.create(), []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+        except HydraException:
+            problems.append(f"'{text}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10.")
+    return parsed
+
+
+def _is_hydra(override: Override) -> bool:
+    return override.key_or_group.split(".")[0].split("/")[0] == "hydra"
+
+
+def _is_search(override: Override) -> bool:
+    return override.key_or_group == "hydra.searchpath"
+
+
+def _search_path(overrides: Sequence[Override], config_dirs: Sequence[str], problems: list[str]) -> list[str]:
+    """The one override that holds the user's own folders of yaml files."""
+    paths = []
+    for folder in config_dirs:
+        if not Path(folder).is_dir():
+            problems.append(f"--config-dir {folder} is not a folder.")
+        paths.append(f"file://{Path(folder).resolve()}")
+    for override in overrides:
+        if _is_search(override):
+            value = override.value()
+            paths.extend(str(path) for path in (value if isinstance(value, list) else [value]))
+    return [f"hydra.searchpath={paths}"] if paths else []
+
+
+def _choices(group: str, search: Sequence[str]) -> list[str]:
+    return GlobalHydra.instance().config_loader().get_group_options(  # type: ignore[no-any-return]
+        group, config_name="config", overrides=list(search)
+    )
+
+
+def _is_group(override: Override, search: Sequence[str]) -> bool:
+    return override.key_or_group in _CHOICE_GROUPS and bool(_choices(override.key_or_group, search))
+
+
+def _values(override: Override) -> list[str]:
+    """Every value of a possibly swept override, each as an override of its own."""
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def _check_groups(overrides: Sequence[Override], search: Sequence[str], problems: list[str]) -> list[Override]:
+    """Drop, with a complaint, what chooses something that a group does not offer."""
+    good = []
+    for override in overrides:
+        if not _is_group(override, search):
+            good.append(override)
+            continue
+        group, choices = override.key_or_group, _choices(override.key_or_group, search)
+        chosen = [text.split("=", 1)[1] if "=" in text else "null" for text in _values(override)]
+        wrong = [choice for choice in chosen if choice not in (*choices, "null")]
+        problems.extend(f"{group}={choice} is not a choice; {nearest(choice, choices)}" for choice in wrong)
+        if "null" in chosen and group in GROUPS:
+            problems.append(f"{group} cannot be left out; {nearest('', choices)}")
+            wrong.append("null")
+        if not wrong:
+            good.append(override)
+    return good
+
+
+def _flat(values: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+
+
+def _check_keys(overrides: Sequence[Override], composed: DictConfig, problems: list[str]) -> list[Override]:
+    """Drop, with a complaint, what sets a key that the composed configuration does not have."""
+    values = OmegaConf.to_container(composed, resolve=False)
+    assert isinstance(values, dict)
+    valid = [key for key in _flat(values) if key.split(".")[0] not in _NOT_OPTIONS]
+    good = []
+    for override in overrides:
+        key = override.key_or_group
+        if key in (*_CHOICE_GROUPS, *valid) or override.is_add() or override.is_force_add():
+            good.append(override)
+        else:
+            problems.append(f"{key} is not an option; {_nearest_key(key, valid)}")
+    return good
+
+
+def _nearest_key(key: str, valid: Sequence[str]) -> str:
+    """Prefer the same last word in another group (``epochs`` -> ``recipe.epochs``), then the nearest spelling."""
+    word = key.split(".")[-1]
+    same = [candidate for candidate in valid if candidate.split(".")[-1] == word]
+    if same:
+        return f"did you mean {min(same, key=len)}?"
+    group = key.split(".")[0]
+    siblings = [candidate for candidate in valid if candidate.startswith(f"{group}.")]
+    return nearest(key, siblings or [*valid, *_CHOICE_GROUPS])
+
+
+def _compose(overrides: Sequence[str]) -> DictConfig:
+    try:
+        return compose("config", overrides=list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        # A mistake in a yaml file, or in Hydra's own keys: the library's first line says which.
+        raise ConfigError(f"The configuration does not compose: {str(error).strip().splitlines()[0]}") from error
+
+
+def _sweeps_itself(composed: DictConfig) -> bool:
+    """Whether a yaml (an experiment) declares itself a sweep."""
+    return str(OmegaConf.select(composed, "hydra.mode")).endswith("MULTIRUN")
+
+
+def _preset_sweep(composed: DictConfig, overrides: Sequence[Override]) -> list[Override]:
+    """What an experiment file sweeps (``hydra.sweeper.params``), less what the command line decides itself."""
+    params = OmegaConf.to_container(composed.hydra.sweeper).get("params") or {}  # type: ignore[union-attr]
+    decided = {override.key_or_group for override in overrides}
+    parser = OverridesParser.create()
+    return [parser.parse_override(f"{key}={value}") for key, value in params.items() if key not in decided]
+
+
+def _typed(composed: DictConfig, plugins: Sequence[str], problems: list[str]) -> RunConfig:
+    choices = OmegaConf.to_container(composed.hydra.runtime.choices)
+    assert isinstance(choices, dict)
+    derived: set[str] = set()
+    values = {str(key): _resolved(composed, str(key), derived) for key in composed if key not in _NOT_OPTIONS}
+    values["choices"] = {group: choice for group, choice in choices.items() if group in _CHOICE_GROUPS and choice}
+    values["plugins"] = list(plugins)
+    found = Problems()
+    config = RunConfig.build(values, found)
+    if not found.malformed:
+        found.extend(contradictions(config))
+    # A complaint about a derived value only repeats the one about the value that it is derived from, if there is one.
+    others = [text for text in found if not text.startswith(tuple(f"{key} " for key in derived))]
+    problems.extend(others or found)
+    return config
+
+
+def _resolved(composed: DictConfig, key: str, derived: set[str]) -> Any:
+    """Plain values of a node, with the keys noted that are interpolations; one that fails comes out as missing."""
+    parent, _, name = key.rpartition(".")
+    owner = OmegaConf.select(composed, parent) if parent else composed
+    if OmegaConf.is_interpolation(owner, name):
+        derived.add(key)
+    try:
+        node = OmegaConf.select(composed, key, default="???")
+        if isinstance(node, DictConfig):
+            return {str(name): _resolved(composed, f"{key}.{name}", derived) for name in node}
+        return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+    except OmegaConfBaseException:
+        derived.add(key)
+        return "???"

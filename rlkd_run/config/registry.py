@@ -1,0 +1,107 @@
+"""Names of methods, temperature policies and data sets: options now, the class only when it is used.
+
+A third party registers its own from a module named by ``--plugin`` or by an entry point of the group
+``rlkd_run.plugins``; a yaml never names code to import.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from rlkd_run.config.build import nearest
+from rlkd_run.config.datasets import DatasetOptions, FolderOptions
+from rlkd_run.config.run import FixedOptions, KDOptions, RLKDOptions
+from rlkd_run.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name.
+
+    Attributes:
+        name: value of the yaml's key ``name``.
+        options: torch-free dataclass of its options.
+        target: "module:attribute" of the class, imported by `load`.
+        uses_agent: temperature policies only: whether the group `agent` matters to it.
+    """
+
+    name: str
+    options: type
+    target: str
+    uses_agent: bool = False
+
+    def load(self) -> Any:
+        """Import the class (and with it torch)."""
+        module, attribute = self.target.split(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+class Registry(Mapping[str, Entry]):
+    """The registered names of one group."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self._entries: dict[str, Entry] = {}
+
+    def register(self, name: str, options: type, target: str, *, uses_agent: bool = False) -> None:
+        """Make `name` usable in a yaml of this group.
+
+        Raises:
+            ConfigError: the name is taken by something else.
+        """
+        entry = Entry(name, options, target, uses_agent)
+        if self._entries.setdefault(name, entry) != entry:
+            raise ConfigError(f"{self.group}.name={name} is registered twice: by {self[name].target} and {target}.")
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise ConfigError(f"{self.group}.name={name} is not registered; {nearest(name, self._entries)}")
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+METHODS = Registry("method")
+TEMPERATURES = Registry("temperature")
+DATASETS = Registry("dataset")
+
+METHODS.register("kd", KDOptions, "rlkd_run.methods.kd:KD")
+
+TEMPERATURES.register("fixed", FixedOptions, "rlkd_run.temperature.fixed:Fixed")
+TEMPERATURES.register("rlkd", RLKDOptions, "rlkd_run.temperature.rlkd:RLKD", uses_agent=True)
+
+DATASETS.register("cifar10", DatasetOptions, "rlkd_run.data.cifar:open_cifar10")
+DATASETS.register("cifar100", DatasetOptions, "rlkd_run.data.cifar:open_cifar100")
+DATASETS.register("digits", DatasetOptions, "rlkd_run.data.digits:open_digits")
+DATASETS.register("folder", FolderOptions, "rlkd_run.data.folder:open_folder")
+
+
+def load_plugins(modules: list[str]) -> None:
+    """Import third parties' modules, which register their names.
+
+    Args:
+        modules: module names given by ``--plugin``; installed entry points come in by themselves.
+
+    Raises:
+        ConfigError: a module cannot be found.
+    """
+    for point in entry_points(group="rlkd_run.plugins"):
+        point.load()
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"--plugin {module}: no module named {error.name}; is its folder on PYTHONPATH?"
+            ) from error

@@ -1,0 +1,119 @@
+"""The configuration of one run, typed and whole: what the rest of the package is given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from rlkd_run.config.agent import AgentOptions
+from rlkd_run.config.build import Problems, build, nearest
+from rlkd_run.config.models import StudentOptions, TeacherOptions
+from rlkd_run.config.option import option
+from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES, Registry
+from rlkd_run.config.run import RecipeOptions, RuntimeOptions, TaskOptions
+from rlkd_run.errors import ConfigError
+
+_REGISTRIES: dict[str, Registry] = {"dataset": DATASETS, "method": METHODS, "temperature": TEMPERATURES}
+
+
+@dataclass
+class TopLevel:
+    """Options that belong to no group."""
+
+    seed: int = option("seed of the run", ge=0)
+    output_root: str = option("run folders and trained teachers", identity=False)
+    series: str = option("folder below output_root that collects runs which belong together", identity=False)
+    run: Optional[str] = option("a run folder, for task=evaluate and task=export", identity=False)
+
+
+@dataclass
+class RunConfig:
+    """One run's options by group.
+
+    Attributes:
+        choices: the choice made in each group, e.g. ``{"teacher": "resnet56", "agent": "paper", ...}``.
+        plugins: modules of third parties that must be imported before the names mean anything.
+    """
+
+    task: TaskOptions
+    dataset: Any
+    teacher: TeacherOptions
+    student: StudentOptions
+    method: Any
+    temperature: Any
+    agent: AgentOptions
+    recipe: RecipeOptions
+    runtime: RuntimeOptions
+    top: TopLevel
+    choices: dict[str, str]
+    plugins: list[str]
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return self.top.seed
+
+    @property
+    def uses_agent(self) -> bool:
+        """Whether the temperature policy is one that the group `agent` configures."""
+        return TEMPERATURES[self.temperature.name].uses_agent
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, in the shape of the composed yaml, with `choices` and `plugins` beside the groups."""
+        values = dataclasses.asdict(self)
+        return {**{group: values[group] for group in GROUPS}, **values["top"],
+                "choices": values["choices"], "plugins": values["plugins"]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ConfigError: with every problem of keys, types and bounds.
+        """
+        problems = Problems()
+        config = cls.build(values, problems)
+        if problems:
+            raise ConfigError(problems)
+        return config
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any], problems: Problems) -> RunConfig:
+        """As `from_dict`, with the complaints noted in `problems` instead of raised."""
+        groups = {group: _build_group(group, values.get(group), problems) for group in GROUPS}
+        top = {key: values[key] for key in _TOP_KEYS if key in values}
+        for key in values:
+            if key not in (*GROUPS, *_TOP_KEYS, "choices", "plugins"):
+                problems.add(f"{key} is not an option; {nearest(key, (*_TOP_KEYS, *GROUPS))}")
+        return cls(
+            **groups,
+            top=build(TopLevel, top, "", problems),
+            choices=dict(values["choices"]),
+            plugins=list(values["plugins"]),
+        )
+
+
+_OPTIONS = {
+    "task": TaskOptions,
+    "teacher": TeacherOptions,
+    "student": StudentOptions,
+    "agent": AgentOptions,
+    "recipe": RecipeOptions,
+    "runtime": RuntimeOptions,
+}
+GROUPS = ("task", "dataset", "teacher", "student", "method", "temperature", "agent", "recipe", "runtime")
+_TOP_KEYS = tuple(field.name for field in dataclasses.fields(TopLevel))
+
+
+def _build_group(group: str, values: Any, problems: Problems) -> Any:
+    options = _OPTIONS.get(group)
+    if options is None:
+        registry = _REGISTRIES[group]
+        name = values.get("name") if isinstance(values, Mapping) else None
+        if name not in registry:
+            problems.add(f"{group}.name={name} is not registered; {nearest(str(name), registry)}", malformed=True)
+            return None
+        options = registry[str(name)].options
+    return build(options, values, group, problems)

@@ -1,0 +1,85 @@
+"""What no single option can know: values that contradict each other. Everything is gathered, nothing raised early."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlkd_run.config.build import nearest
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.models.names import ZOO_NAMES
+
+
+def contradictions(config: RunConfig) -> list[str]:
+    """What is wrong with a configuration whose values have the right types, each in one sentence."""
+    problems: list[str] = []
+    _networks(config, problems)
+    _recipe(config, problems)
+    if config.uses_agent and config.task.name == "distill":
+        _agent(config, problems)
+    _task(config, problems)
+    return problems
+
+
+def _networks(config: RunConfig, problems: list[str]) -> None:
+    for role, options in (("teacher", config.teacher), ("student", config.student)):
+        if options.source == "zoo":
+            if options.model not in ZOO_NAMES:
+                problems.append(f"{role}.model={options.model} is not in the zoo; {nearest(options.model, ZOO_NAMES)}")
+            if options.pretrained:
+                problems.append(f"{role}.pretrained is for timm models; the zoo publishes no weights.")
+    if config.teacher.pretrained and config.teacher.checkpoint:
+        problems.append("teacher.pretrained and teacher.checkpoint exclude each other: the weights come from one place.")
+
+
+def _recipe(config: RunConfig, problems: list[str]) -> None:
+    for key, milestones in (
+        ("recipe.milestones", config.recipe.milestones),
+        ("teacher.recipe.milestones", config.teacher.recipe.milestones),
+    ):
+        if milestones != sorted(milestones):
+            problems.append(f"{key} must rise, not {milestones}.")
+    if config.recipe.nesterov and config.recipe.momentum == 0:
+        problems.append("recipe.nesterov needs recipe.momentum > 0.")
+    for key in ("mean", "std"):
+        if len(getattr(config.dataset, key, (0, 0, 0))) != 3:
+            problems.append(f"dataset.{key} must have three values, one a channel.")
+
+
+def _agent(config: RunConfig, problems: list[str]) -> None:
+    agent, epochs = config.agent, config.recipe.epochs
+    if agent.t_min > agent.t_max:
+        problems.append(f"agent.t_min={agent.t_min} must not be greater than agent.t_max={agent.t_max}.")
+    if not agent.state.features:
+        problems.append("agent.state.features must name at least one feature.")
+    trains = [epoch for epoch in range(agent.warmup_epochs, epochs + 1) if epoch % agent.train_every == 0]
+    if agent.warmup_epochs > epochs:
+        problems.append(
+            f"The agent would never set a temperature: agent.warmup_epochs={agent.warmup_epochs} is beyond "
+            f"recipe.epochs={epochs}."
+        )
+    elif not trains:
+        problems.append(
+            f"The agent would never be trained: no epoch from {agent.warmup_epochs} (agent.warmup_epochs) to {epochs} "
+            f"is divisible by agent.train_every={agent.train_every}."
+        )
+    if agent.time_axis == "instances" and agent.rollout_steps != 1:
+        problems.append("agent.time_axis=instances updates once a batch: agent.rollout_steps must be 1.")
+    if agent.time_axis == "instances" and agent.reward in ("loss_drop", "probe"):
+        problems.append(f"agent.reward={agent.reward} needs agent.time_axis=steps.")
+    for name in ("high", "low", "weights"):
+        if len(getattr(agent.exploration, name)) != 2:
+            problems.append(f"agent.exploration.{name} must have two values, from and to.")
+    for name in ("high", "low"):
+        band = getattr(agent.exploration, name)
+        if len(band) == 2 and band[0] >= band[1]:
+            problems.append(f"agent.exploration.{name} must rise, not {band}.")
+
+
+def _task(config: RunConfig, problems: list[str]) -> None:
+    needs_run = config.task.name in ("evaluate", "export")
+    if needs_run and config.top.run is None:
+        problems.append(f"task={config.task.name} needs run=FOLDER, the folder of a finished run.")
+    if needs_run and config.top.run is not None and not Path(config.top.run, "result.json").is_file():
+        problems.append(f"run={config.top.run} is not the folder of a finished run: it has no result.json.")
+    if not needs_run and config.top.run is not None:
+        problems.append(f"run={config.top.run} is for task=evaluate and task=export, not task={config.task.name}.")

@@ -1,0 +1,172 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html), python version.
+
+Files are checked against the published MD5 sums (those of ``torchvision.datasets``) and unpickled by a reader that
+knows arrays and plain values only, so that a file from elsewhere cannot run code.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rlkd_run.config.datasets import DatasetOptions
+from rlkd_run.data.dataset import Loading
+from rlkd_run.data.download import DownloadError, download_folder
+from rlkd_run.data.resident import RawImages, ResidentDataset
+from rlkd_run.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where a data set is published and what its files are.
+
+    Attributes:
+        title: name for people.
+        folder: top folder of the archive.
+        url, md5: of the archive.
+        train, test, meta: file names and their MD5 sums.
+        label_key: of the labels in the training and test files.
+        names_key: of the class names in the meta file.
+    """
+
+    title: str
+    folder: str
+    url: str
+    md5: str
+    train: dict[str, str]
+    test: dict[str, str]
+    meta: dict[str, str]
+    label_key: str
+    names_key: str
+
+    @property
+    def files(self) -> dict[str, str]:
+        """All files and their MD5 sums."""
+        return {**self.train, **self.test, **self.meta}
+
+
+CIFAR100 = Archive(
+    title="CIFAR-100",
+    folder="cifar-100-python",
+    url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+    md5="eb9058c3a382ffc7106e4002c42a8d85",
+    train={"train": "16019d7e3df5f24257cddd939b257f8d"},
+    test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
+    meta={"meta": "7973b15100ade9c7d40fb424638fde48"},
+    label_key="fine_labels",
+    names_key="fine_label_names",
+)
+
+CIFAR10 = Archive(
+    title="CIFAR-10",
+    folder="cifar-10-batches-py",
+    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    md5="c58f30108f718f92721af3b95e74349a",
+    train={
+        "data_batch_1": "c99cafc152244af753f735de768cd75f",
+        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+        "data_batch_4": "634d18415352ddfa80567beed471001a",
+        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+    },
+    test={"test_batch": "40351d587109b95175f43aff81a1287e"},
+    meta={"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
+    label_key="labels",
+    names_key="label_names",
+)
+
+
+def open_cifar100(options: DatasetOptions, loading: Loading) -> ResidentDataset:
+    """CIFAR-100: 50,000 + 10,000 images of 32 x 32 pixels in 100 classes. See `open_dataset`."""
+    return ResidentDataset(options, read_archive(CIFAR100, options), loading)
+
+
+def open_cifar10(options: DatasetOptions, loading: Loading) -> ResidentDataset:
+    """CIFAR-10: 50,000 + 10,000 images of 32 x 32 pixels in 10 classes. See `open_dataset`."""
+    return ResidentDataset(options, read_archive(CIFAR10, options), loading)
+
+
+def read_archive(archive: Archive, options: DatasetOptions) -> RawImages:
+    """The images of an unpacked archive, which is fetched first if it is missing and `options.download` allows it.
+
+    ``dataset.root`` may be the archive's folder or the folder that holds it.
+
+    Raises:
+        ConfigError: files are missing and cannot be fetched, or do not have the published sums.
+    """
+    folder = _find(archive, options)
+    train_images, train_labels = _read_split(archive, folder, archive.train)
+    test_images, test_labels = _read_split(archive, folder, archive.test)
+    ((meta, md5),) = archive.meta.items()
+    names = list(_read(archive, folder / meta, md5)[archive.names_key])
+    return RawImages(train_images, train_labels, test_images, test_labels, names)
+
+
+def _find(archive: Archive, options: DatasetOptions) -> Path:
+    root = Path(options.root).expanduser()
+    folder = root / archive.folder
+    for candidate in (folder, root):
+        if any((candidate / name).is_file() for name in archive.files):
+            return candidate
+    missing = f"{archive.title} is not in {root}"
+    remedy = f"put {archive.folder}/ ({', '.join(archive.files)}) there or set dataset.root."
+    if not options.download:
+        raise ConfigError(f"{missing} and dataset.download is false: {remedy}")
+    try:
+        download_folder(archive.url, archive.md5, folder)
+    except DownloadError as error:
+        raise ConfigError(f"{missing} and could not be downloaded ({error}): {remedy}") from error
+    return folder
+
+
+def _read_split(archive: Archive, folder: Path, files: dict[str, str]) -> tuple[Tensor, Tensor]:
+    parts = [_read(archive, folder / name, md5) for name, md5 in files.items()]
+    pixels = torch.from_numpy(np.concatenate([part["data"] for part in parts]))
+    labels = torch.tensor([label for part in parts for label in part[archive.label_key]])
+    return pixels.view(-1, 3, 32, 32).permute(0, 2, 3, 1), labels
+
+
+def _read(archive: Archive, file: Path, md5: str) -> dict[str, Any]:
+    remedy = f"delete {file.parent} to have {archive.title} downloaded again, or copy the published file there."
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error.strerror}): {remedy}") from error
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != md5:
+        raise ConfigError(
+            f"{file} is damaged or cut short ({len(content)} bytes, MD5 sum {found}, expected {md5}): {remedy}"
+        )
+    values: dict[str, Any] = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    return values
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads numpy arrays and plain values; anything else that a pickle could call is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = _array_parts().get((module.replace("numpy._core", "numpy.core"), name))
+        if known is None:
+            raise pickle.UnpicklingError(f"{module}.{name} does not belong in a data file")
+        return known
+
+
+@functools.cache
+def _array_parts() -> dict[tuple[str, str], Callable[..., Any]]:
+    reconstruct: Callable[..., Any] = np.zeros(0).__reduce__()[0]  # type: ignore[assignment]  # its home differs between versions of numpy
+    return {
+        ("numpy.core.multiarray", "_reconstruct"): reconstruct,
+        ("numpy", "ndarray"): np.ndarray,
+        # The files, written by an old numpy, say align=0 and copy=1, of which newer versions complain.
+        ("numpy", "dtype"): lambda kind, align, copy: np.dtype(kind, align=bool(align), copy=bool(copy)),
+    }

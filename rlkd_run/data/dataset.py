@@ -1,0 +1,141 @@
+"""What the rest of the program knows of a data set: how to open it and how to walk through its batches.
+
+Two implementations: `rlkd_run.data.resident` keeps small images of one size on the device, `rlkd_run.data.folder`
+decodes image files in worker processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+from rlkd_run.config.datasets import DatasetOptions, FolderOptions
+from rlkd_run.config.registry import DATASETS
+from rlkd_run.protocol import Batch, MixPlan
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a data set is to be loaded; what every opener gets beside the options.
+
+    Attributes:
+        device: where the batches are wanted.
+        num_workers: processes that decode image files; None: chosen by the number of cores; 0: none. Data that
+            live on the device need none.
+        channels_last: memory layout NHWC instead of NCHW; the shape is [B, 3, H, W] in both.
+        probe_images: training images to set aside for `Dataset.probe_batch`, spread over the classes.
+    """
+
+    device: torch.device
+    num_workers: int | None = None
+    channels_last: bool = True
+    probe_images: int = 0
+
+
+class TrainLoader(Protocol):
+    """Shuffled, augmented batches of the training set; the last, short batch of an epoch is kept.
+
+    Attributes:
+        steps_per_epoch: batches an epoch.
+        num_images: images an epoch; each comes exactly once.
+        batch_size: images a batch, but for the last.
+    """
+
+    steps_per_epoch: int
+    num_images: int
+    batch_size: int
+
+    def epoch(self, epoch: int, mix: MixPlan | None = None, start_step: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch.
+
+        Order, crops and flips depend on the seed, the epoch and the position in it alone: not on the device, on the
+        number of workers, on earlier epochs, or on where the epoch was entered.
+
+        Args:
+            epoch: from 1.
+            mix: which images are replaced by mixtures, for N training images; None: none.
+            start_step: first batch that is wanted, from 0; an interrupted epoch goes on here.
+
+        Raises:
+            ConfigError: an image file cannot be read (image files only).
+            ValueError: `start_step` lies beyond the epoch, or `mix` is for another number of images.
+        """
+        ...
+
+
+class EvalLoader(Protocol):
+    """Batches in the order of the files, without augmentation; the last, short batch is kept.
+
+    `Batch.index` is the position in the walked split.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+
+class Dataset(Protocol):
+    """An opened data set.
+
+    Attributes:
+        name: its registered name.
+        num_classes: number of classes, C.
+        class_names: C names, in the order of the labels.
+        image_shape: (3, H, W) of the images in a batch.
+        mean, std: of each channel, of pixels in [0, 1]; the images in a batch are normalised with these.
+        num_train: training images of the run: after the limit, without those held out. `Batch.index` counts them.
+        num_test: test images, after the limit.
+        num_val: images held out for validation; 0 if none are.
+    """
+
+    name: str
+    num_classes: int
+    class_names: list[str]
+    image_shape: tuple[int, int, int]
+    mean: list[float]
+    std: list[float]
+    num_train: int
+    num_test: int
+    num_val: int
+
+    def train_batches(self, batch_size: int, seed: int) -> TrainLoader:
+        """The training set in batches; `seed` decides order, crops and flips."""
+        ...
+
+    def test_batches(self, batch_size: int) -> EvalLoader:
+        """The test set in batches."""
+        ...
+
+    def val_batches(self, batch_size: int) -> EvalLoader | None:
+        """The images held out for validation in batches; None if there are none."""
+        ...
+
+    def probe_batch(self) -> Batch | None:
+        """The probe images as one batch, not augmented; None if none were set aside."""
+        ...
+
+
+def open_dataset(
+    options: DatasetOptions | FolderOptions,
+    *,
+    device: torch.device,
+    num_workers: int | None,
+    channels_last: bool,
+    probe_images: int = 0,
+) -> Dataset:
+    """Open the data set that `options.name` names, whoever registered it (`rlkd_run.config.registry.DATASETS`).
+
+    Args:
+        options: options of the data set; the dataclass it was registered with.
+        device, num_workers, channels_last, probe_images: see `Loading`.
+
+    Raises:
+        ConfigError: an unknown name; files missing, damaged or without a network to fetch them; limits beyond what
+            the files hold.
+    """
+    opener = DATASETS[options.name].load()
+    dataset: Dataset = opener(options, Loading(device, num_workers, channels_last, probe_images))
+    return dataset

@@ -1,0 +1,224 @@
+"""Images of any size in a train/val tree: decoded and cropped by worker processes, normalised on the device.
+
+Training images: random resized crop and flip; test images: shorter side to `resize`, centre crop (torchvision v2).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils import data
+
+from rlkd_run.config.datasets import FolderOptions
+from rlkd_run.data.dataset import Loading
+from rlkd_run.data.images import ImageFiles, Request, Unreadable, collate, leave_signals_to_main
+from rlkd_run.data.mixing import check_plan, mixed_labels
+from rlkd_run.data.normalise import Normaliser
+from rlkd_run.data.selection import limited, split_training
+from rlkd_run.data.transfer import upload
+from rlkd_run.data.tree import LabelledFiles, read_tree
+from rlkd_run.errors import ConfigError
+from rlkd_run.protocol import Batch, MixPlan
+from rlkd_run.seeding import derive_seed
+
+_MOST_WORKERS = 8
+
+
+def open_folder(options: FolderOptions, loading: Loading) -> FolderDataset:
+    """Any tree of class folders. See `open_dataset`."""
+    return FolderDataset(options, loading)
+
+
+class FolderDataset:
+    """A `Dataset` of image files.
+
+    Raises:
+        ConfigError: the tree cannot be used (see `read_tree`), the options ask for more images than there are, or
+            the test images would be smaller than their crop.
+    """
+
+    def __init__(self, options: FolderOptions, loading: Loading) -> None:
+        if options.resize < options.image_size:
+            raise ConfigError(
+                f"dataset.resize={options.resize} must be at least dataset.image_size={options.image_size}, which is "
+                "cut out of it."
+            )
+        tree = read_tree(options)
+        split = split_training(tree.train.labels, options.train_limit, options.val_split, loading.probe_images)
+        test = limited(tree.test.labels, options.test_limit, "dataset.test_limit")
+        self.name = options.name
+        self.class_names = tree.class_names
+        self.num_classes = len(tree.class_names)
+        self.image_shape = (3, options.image_size, options.image_size)
+        self.mean = list(options.mean)
+        self.std = list(options.std)
+        self.num_train, self.num_test, self.num_val = len(split.train), len(test), len(split.val)
+        self._options = options
+        self._pipeline = _Pipeline(options, loading)
+        self._train = _choose(tree.train, split.train)
+        self._val = _choose(tree.train, split.val)
+        self._probe = _choose(tree.train, split.probe)
+        self._test = _choose(tree.test, test)
+
+    def train_batches(self, batch_size: int, seed: int) -> FolderTrainLoader:
+        """See `Dataset`."""
+        return FolderTrainLoader(self._train, self._pipeline, batch_size, seed)
+
+    def test_batches(self, batch_size: int) -> FolderEvalLoader:
+        """See `Dataset`."""
+        return FolderEvalLoader(self._test, self._pipeline, batch_size)
+
+    def val_batches(self, batch_size: int) -> FolderEvalLoader | None:
+        """See `Dataset`."""
+        return FolderEvalLoader(self._val, self._pipeline, batch_size) if self.num_val else None
+
+    def probe_batch(self) -> Batch | None:
+        """See `Dataset`."""
+        if not self._probe.files:
+            return None
+        parts = list(FolderEvalLoader(self._probe, self._pipeline, batch_size=32))
+        images = torch.cat([part.images for part in parts])
+        return Batch(images, torch.cat([part.target for part in parts]), torch.cat([part.index for part in parts]))
+
+
+class FolderTrainLoader:
+    """A `TrainLoader` over image files; its workers live as long as it does."""
+
+    def __init__(self, split: LabelledFiles, pipeline: _Pipeline, batch_size: int, seed: int) -> None:
+        self.num_images = len(split.files)
+        self.batch_size = batch_size
+        self.steps_per_epoch = -(-self.num_images // batch_size)
+        self._targets = split.labels.to(pipeline.device)
+        self._pixels = _PixelStream(split.files, pipeline, lasting=True)
+        self._normalise = pipeline.normalise
+        self._seed = seed
+        self._generator = torch.Generator()
+
+    def epoch(self, epoch: int, mix: MixPlan | None = None, start_step: int = 0) -> Iterator[Batch]:
+        """See `TrainLoader`. One epoch at a time: a second one ends the first."""
+        if not 0 <= start_step <= self.steps_per_epoch:
+            raise ValueError(f"start_step {start_step} is not in an epoch of {self.steps_per_epoch} steps")
+        if mix is not None:
+            check_plan(mix, self.num_images)
+        return self._batches(epoch, mix, start_step)
+
+    def _batches(self, epoch: int, mix: MixPlan | None, start_step: int) -> Iterator[Batch]:
+        self._generator.manual_seed(derive_seed(self._seed, "data", epoch))
+        order = torch.randperm(self.num_images, generator=self._generator)
+        batches = torch.split(order[start_step * self.batch_size :], self.batch_size)
+        if start_step == self.steps_per_epoch:
+            return
+        device = self._targets.device
+        on_host = None if mix is None else MixPlan(mix.partner.cpu(), mix.weight.cpu(), mix.labels)
+        if mix is not None:
+            mix = MixPlan(mix.partner.to(device), mix.weight.to(device), mix.labels)
+        requests = (self._requests(epoch, positions, on_host) for positions in batches)
+        for positions, pixels in zip(batches, self._pixels.read(requests), strict=True):
+            index = upload(positions, device)
+            images = self._normalise(pixels)
+            if mix is None:
+                yield Batch(images, self._targets[index], index)
+            else:
+                yield Batch(images, *mixed_labels(mix, index, self._targets))
+
+    def _requests(self, epoch: int, positions: Tensor, mix: MixPlan | None) -> list[Request]:
+        order: list[int] = positions.tolist()
+        seeds = [derive_seed(self._seed, "crop", epoch, position) for position in order]
+        if mix is None:
+            return [Request(position, seed) for position, seed in zip(order, seeds, strict=True)]
+        partners, weights = mix.partner[positions].tolist(), mix.weight[positions].tolist()
+        return [Request(*request) for request in zip(order, seeds, partners, weights, strict=True)]
+
+
+class FolderEvalLoader:
+    """An `EvalLoader` over image files."""
+
+    def __init__(self, split: LabelledFiles, pipeline: _Pipeline, batch_size: int) -> None:
+        self._targets = split.labels.to(pipeline.device)
+        self._pixels = _PixelStream(split.files, pipeline, lasting=False)
+        self._normalise = pipeline.normalise
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._targets) // self._batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        starts = range(0, len(self._targets), self._batch_size)
+        positions = (range(start, min(start + self._batch_size, len(self._targets))) for start in starts)
+        requests = ([Request(position) for position in batch] for batch in positions)
+        for start, pixels in zip(starts, self._pixels.read(requests), strict=True):
+            index = torch.arange(start, start + len(pixels), device=self._targets.device)
+            yield Batch(self._normalise(pixels), self._targets[start : start + len(pixels)], index)
+
+
+class _Pipeline:
+    """What all loaders of a data set share."""
+
+    def __init__(self, options: FolderOptions, loading: Loading) -> None:
+        self.options = options
+        self.device = loading.device
+        self.num_workers = _default_workers() if loading.num_workers is None else loading.num_workers
+        self.normalise = Normaliser(
+            list(options.mean), list(options.std), options.image_size, loading.device, loading.channels_last
+        )
+
+
+class _PixelStream:
+    """Runs requests through worker processes, in order.
+
+    Args:
+        files: the images that the requests count.
+        pipeline: see `_Pipeline`.
+        lasting: keep the workers when the requests are through, for the next time.
+    """
+
+    def __init__(self, files: list[Path], pipeline: _Pipeline, lasting: bool) -> None:
+        self._device = pipeline.device
+        self._requests = _Requests()
+        workers = pipeline.num_workers
+        self._loader: data.DataLoader[Tensor | Unreadable] = data.DataLoader(
+            ImageFiles(files, pipeline.options),
+            batch_sampler=self._requests,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=pipeline.device.type == "cuda",
+            persistent_workers=lasting and workers > 0,
+            worker_init_fn=leave_signals_to_main,
+            generator=torch.Generator(),  # the loader draws a seed for its workers: not from the global stream
+        )
+
+    def read(self, requests: Iterable[list[Request]]) -> Iterator[Tensor]:
+        """The pixels of each list of requests on the device, [B, S, S, 3] uint8.
+
+        Raises:
+            ConfigError: a file cannot be decoded.
+        """
+        self._requests.upcoming = requests
+        for pixels in self._loader:
+            if isinstance(pixels, Unreadable):
+                raise ConfigError(pixels.problem)
+            yield pixels.to(self._device, non_blocking=True)
+
+
+class _Requests:
+    """The batch sampler: hands on what `_PixelStream.read` was given, so that workers need no other news."""
+
+    def __init__(self) -> None:
+        self.upcoming: Iterable[list[Request]] = ()
+
+    def __iter__(self) -> Iterator[list[Request]]:
+        return iter(self.upcoming)
+
+
+def _default_workers() -> int:
+    # The cores this process may use: on a shared machine fewer than there are.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, _MOST_WORKERS)
+
+
+def _choose(split: LabelledFiles, positions: Tensor) -> LabelledFiles:
+    return LabelledFiles([split.files[position] for position in positions.tolist()], split.labels[positions])

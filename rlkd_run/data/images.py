@@ -1,0 +1,127 @@
+"""Image files to crops of one size; the part of the `folder` data set that runs in the worker processes.
+
+A worker is told everything it needs with each request: which image, with which seed, mixed with what. So a worker
+keeps no state, one that lives through many epochs needs no news, and it does not matter which worker gets which image.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils import data
+from torchvision.transforms import v2
+
+from rlkd_run.config.datasets import FolderOptions
+
+# What Pillow raises for a damaged file depends on its format.
+_DECODING_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, Image.DecompressionBombError)
+
+
+class Request(NamedTuple):
+    """One image that is wanted.
+
+    Attributes:
+        position: of the image among the files.
+        seed: of its random crop and flip; None: the fixed centre crop.
+        partner: position of the image that is mixed in.
+        weight: share of the partner; 0: not mixed.
+    """
+
+    position: int
+    seed: int | None = None
+    partner: int = 0
+    weight: float = 0.0
+
+
+class Unreadable(NamedTuple):
+    """What a worker returns for a file that cannot be decoded.
+
+    A value and not an exception, for an exception would reach the main process wrapped in the worker's traceback.
+    """
+
+    problem: str
+
+
+class ImageFiles(data.Dataset[Tensor | Unreadable]):
+    """Decodes, mixes, crops and flips single images.
+
+    Args:
+        files: the image files.
+        options: of the data set.
+    """
+
+    def __init__(self, files: Sequence[Path], options: FolderOptions) -> None:
+        # One array of bytes: a list of a million strings would be copied into every worker, page by page, as soon as
+        # its reference counts are touched.
+        self._files = np.array([os.fsencode(file) for file in files], dtype=np.bytes_)
+        self._train = v2.Compose(
+            [
+                v2.RandomResizedCrop(options.image_size, scale=(options.min_scale, 1.0)),
+                v2.RandomHorizontalFlip(0.5 if options.flip else 0.0),
+            ]
+        )
+        self._test = v2.Compose([v2.Resize(options.resize), v2.CenterCrop(options.image_size)])
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, request: Request) -> Tensor | Unreadable:
+        """The image as [S, S, 3] uint8, or why there is none."""
+        image = self._decode(request.position)
+        if isinstance(image, Unreadable):
+            return image
+        if request.weight > 0:
+            partner = self._decode(request.partner)
+            if isinstance(partner, Unreadable):
+                return partner
+            # Rounded to whole pixel values, like every image that was ever decoded.
+            image = Image.blend(image, partner.resize(image.size, Image.Resampling.BILINEAR), request.weight)
+        return torch.from_numpy(np.array(self._crop(image, request.seed)))
+
+    def _decode(self, position: int) -> Image.Image | Unreadable:
+        file = os.fsdecode(self._files[position])
+        try:
+            with Image.open(file) as image:
+                if "transparency" in image.info:  # Pillow wants this detour, and warns without it
+                    return image.convert("RGBA").convert("RGB")
+                return image.convert("RGB")
+        except _DECODING_ERRORS as error:
+            return Unreadable(f"{file} is not a readable image ({error}): repair it or remove it.")
+
+    def _crop(self, image: Image.Image, seed: int | None) -> Image.Image:
+        if seed is None:
+            cropped: Image.Image = self._test(image)
+            return cropped
+        # The transforms draw from torch's global generator; whoever else uses it in this process must not notice.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            augmented: Image.Image = self._train(image)
+        return augmented
+
+
+def collate(items: list[Tensor | Unreadable]) -> Tensor | Unreadable:
+    """[B, S, S, 3] uint8, or the first problem among the images."""
+    images = []
+    for item in items:
+        if isinstance(item, Unreadable):
+            return item
+        images.append(item)
+    return torch.stack(images)
+
+
+def leave_signals_to_main(worker: int) -> None:
+    """Ctrl-C and a scheduler's SIGTERM go to the whole process group; the main process decides when workers stop.
+
+    They do end without it: a worker whose parent has gone leaves by itself.
+    """
+    del worker
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

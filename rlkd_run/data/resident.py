@@ -1,0 +1,218 @@
+"""Small images of one size: all of them live on the device as uint8 and are augmented there, a batch at a time.
+
+Augmentation is the one of the CIFAR literature: zero-pad by `pad` pixels, crop a window of the image's own size, flip
+with probability 1/2, normalise. The padding is done once, in pixel space (black, before the normalisation). A crop
+then is a copy of rows out of the padded store: of ``index_select`` over a view of the store as overlapping windows one
+row high, gathers of single pixels and ``unfold``, the first is the fastest on a CPU, and needs no value on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlkd_run.config.datasets import DatasetOptions
+from rlkd_run.data.dataset import Loading
+from rlkd_run.data.mixing import check_plan, mixed_labels
+from rlkd_run.data.normalise import Normaliser
+from rlkd_run.data.selection import limited, split_training
+from rlkd_run.data.transfer import upload
+from rlkd_run.protocol import Batch, MixPlan
+from rlkd_run.seeding import derive_seed
+
+
+class RawImages(NamedTuple):
+    """A data set as its files have it, on the CPU.
+
+    Attributes:
+        train_images, test_images: [N, H, W, 3] uint8.
+        train_labels, test_labels: [N] int64 in 0..C-1.
+        class_names: C names.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    class_names: list[str]
+
+
+class ResidentDataset:
+    """A `Dataset` whose pixels stay on the device. A new one needs only its `RawImages`.
+
+    Args:
+        options: of the data set.
+        raw: its images.
+        loading: where they are to live, and how the batches are wanted.
+
+    Raises:
+        ConfigError: the options ask for more images than there are.
+    """
+
+    def __init__(self, options: DatasetOptions, raw: RawImages, loading: Loading) -> None:
+        device = loading.device
+        split = split_training(raw.train_labels, options.train_limit, options.val_split, loading.probe_images)
+        test = limited(raw.test_labels, options.test_limit, "dataset.test_limit")
+        height, width = raw.train_images.shape[1:3]
+        self.name = options.name
+        self.class_names = raw.class_names
+        self.num_classes = len(raw.class_names)
+        self.image_shape = (3, height, width)
+        self.mean = list(options.mean)
+        self.std = list(options.std)
+        self.num_train, self.num_test, self.num_val = len(split.train), len(test), len(split.val)
+        self._flip = options.flip
+        self._normalise = Normaliser(self.mean, self.std, width, device, loading.channels_last)
+        self._train = _PaddedImages(raw.train_images[split.train], options.pad, device)
+        self._train_targets = raw.train_labels[split.train].to(device)
+        self._val = _images_on(device, raw.train_images, raw.train_labels, split.val)
+        self._probe = _images_on(device, raw.train_images, raw.train_labels, split.probe)
+        self._test = _images_on(device, raw.test_images, raw.test_labels, test)
+
+    def train_batches(self, batch_size: int, seed: int) -> ResidentTrainLoader:
+        """See `Dataset`."""
+        return ResidentTrainLoader(self._train, self._train_targets, self._flip, self._normalise, batch_size, seed)
+
+    def test_batches(self, batch_size: int) -> ResidentEvalLoader:
+        """See `Dataset`."""
+        return ResidentEvalLoader(*self._test, self._normalise, batch_size)
+
+    def val_batches(self, batch_size: int) -> ResidentEvalLoader | None:
+        """See `Dataset`."""
+        return ResidentEvalLoader(*self._val, self._normalise, batch_size) if self.num_val else None
+
+    def probe_batch(self) -> Batch | None:
+        """See `Dataset`."""
+        pixels, targets = self._probe
+        return next(iter(ResidentEvalLoader(pixels, targets, self._normalise, len(targets))), None)
+
+
+class ResidentTrainLoader:
+    """A `TrainLoader` over a padded store on the device; owns the generator of all its chances."""
+
+    def __init__(
+        self,
+        images: _PaddedImages,
+        targets: Tensor,
+        flip: bool,
+        normalise: Normaliser,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.num_images = len(targets)
+        self.batch_size = batch_size
+        self.steps_per_epoch = -(-self.num_images // batch_size)
+        self._images = images
+        self._targets = targets
+        self._flip = flip
+        self._normalise = normalise
+        self._seed = seed
+        self._generator = torch.Generator()  # on the CPU, so that every device sees the same order and crops
+
+    def epoch(self, epoch: int, mix: MixPlan | None = None, start_step: int = 0) -> Iterator[Batch]:
+        """See `TrainLoader`. Nothing in the iteration waits for the device."""
+        if not 0 <= start_step <= self.steps_per_epoch:
+            raise ValueError(f"start_step {start_step} is not in an epoch of {self.steps_per_epoch} steps")
+        if mix is not None:
+            check_plan(mix, self.num_images)
+        return self._batches(epoch, mix, start_step)
+
+    def _batches(self, epoch: int, mix: MixPlan | None, start_step: int) -> Iterator[Batch]:
+        device = self._targets.device
+        order, corner, flip = (upload(chances, device) for chances in self._draw(epoch))
+        if mix is not None:
+            mix = MixPlan(mix.partner.to(device), mix.weight.to(device), mix.labels)
+        for step in range(start_step, self.steps_per_epoch):
+            here = slice(step * self.batch_size, (step + 1) * self.batch_size)
+            index = order[here]
+            if mix is None:
+                pixels = self._images.crop(index, corner[here], flip[here])
+                yield Batch(self._normalise(pixels), self._targets[index], index)
+            else:
+                pixels = self._mixture(mix, index, corner[here], flip[here])
+                target, label_index, labels = mixed_labels(mix, index, self._targets)
+                yield Batch(self._normalise(pixels), target, label_index, labels)
+
+    def _draw(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
+        """All chances of an epoch: permutation, corner of the crop and flip by position in the epoch, each [N]."""
+        generator = self._generator.manual_seed(derive_seed(self._seed, "data", epoch))
+        order = torch.randperm(self.num_images, generator=generator)
+        top, left = torch.randint(0, 2 * self._images.pad + 1, (2, self.num_images), generator=generator)
+        flip = torch.randint(0, 2, (self.num_images,), generator=generator)
+        return order, top * self._images.padded_width + left, flip if self._flip else torch.zeros_like(flip)
+
+    def _mixture(self, mix: MixPlan, index: Tensor, corner: Tensor, flip: Tensor) -> Tensor:
+        # A crop and a flip move pixels without changing them, so mixing two equal crops is cropping the mixture.
+        own = self._images.crop(index, corner, flip).float()
+        partner = self._images.crop(mix.partner[index], corner, flip).float()
+        return torch.lerp(own, partner, mix.weight[index].view(-1, 1, 1, 1))
+
+
+class ResidentEvalLoader:
+    """An `EvalLoader` over images on the device.
+
+    Args:
+        pixels: [N, H, W, 3] uint8.
+        targets: [N] int64.
+        normalise: see `Normaliser`.
+        batch_size: images a batch.
+    """
+
+    def __init__(self, pixels: Tensor, targets: Tensor, normalise: Normaliser, batch_size: int) -> None:
+        self._pixels = pixels
+        self._targets = targets
+        self._normalise = normalise
+        self._batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-len(self._targets) // self._batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self._targets), max(self._batch_size, 1)):
+            here = slice(start, start + self._batch_size)
+            target = self._targets[here]
+            index = torch.arange(start, start + len(target), device=target.device)
+            yield Batch(self._normalise(self._pixels[here]), target, index)
+
+
+class _PaddedImages:
+    """The padded store, [N, H + 2 pad, W + 2 pad, 3] uint8, and its crops."""
+
+    def __init__(self, pixels: Tensor, pad: int, device: torch.device) -> None:
+        count, self.height, self.width, channels = pixels.shape
+        padded_height, self.padded_width = self.height + 2 * pad, self.width + 2 * pad
+        self.pad = pad
+        store = torch.zeros((count, padded_height, self.padded_width, channels), dtype=torch.uint8, device=device)
+        store[:, pad : pad + self.height, pad : pad + self.width] = pixels.to(device)
+        self._pixels_per_image = padded_height * self.padded_width
+        # Window k: the W pixels from pixel k of the flat store on.
+        windows = count * self._pixels_per_image - self.width + 1
+        self._windows = store.as_strided((windows, self.width * channels), (channels, 1))
+        self._row_starts = torch.arange(self.height, device=device) * self.padded_width
+
+    def crop(self, index: Tensor, corner: Tensor, flip: Tensor) -> Tensor:
+        """Crops of a batch.
+
+        Args:
+            index: rows of the store, [B] int64.
+            corner: first pixel of each crop, counted within the padded image, [B] int64.
+            flip: 1 where the crop is mirrored, else 0, [B] int64.
+
+        Returns:
+            [B, H, W, 3] uint8, contiguous.
+        """
+        batch = len(index)
+        starts = (index * self._pixels_per_image + corner).unsqueeze(1) + self._row_starts
+        crops = torch.index_select(self._windows, 0, starts.flatten()).view(batch, -1)
+        mirrored = crops.view(-1, self.width, 3).flip(1).view(batch, -1)
+        # Copying whole images out of the two is faster than torch.where, which goes byte by byte.
+        choice = torch.arange(batch, device=index.device) + batch * flip
+        both = torch.cat((crops, mirrored))
+        return torch.index_select(both, 0, choice).view(batch, self.height, self.width, 3)
+
+
+def _images_on(device: torch.device, pixels: Tensor, labels: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    return pixels[positions].contiguous().to(device), labels[positions].to(device)

@@ -1,0 +1,108 @@
+"""Find the images of a train/val tree and complain about a tree that cannot be trained on, without decoding any."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rlkd_run.config.datasets import FolderOptions
+from rlkd_run.errors import ConfigError
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+_SHOWN = 3
+
+
+class LabelledFiles(NamedTuple):
+    """One split.
+
+    Attributes:
+        files: N image files, sorted by class, then by path.
+        labels: their classes, [N] int64.
+    """
+
+    files: list[Path]
+    labels: Tensor
+
+
+class Tree(NamedTuple):
+    """Both splits; `class_names` are the folders' names, sorted."""
+
+    train: LabelledFiles
+    test: LabelledFiles
+    class_names: list[str]
+
+
+def read_tree(options: FolderOptions) -> Tree:
+    """List the images of both splits.
+
+    A class is a folder below the split's folder; its images lie in it at any depth. Names that start with a dot and
+    files that are no images by their extension are passed over.
+
+    Raises:
+        ConfigError: a split without classes, a class without images, or splits with different classes; all at once.
+    """
+    root = Path(options.root).expanduser()
+    if not root.is_dir():
+        raise ConfigError(f"dataset.root={options.root} is not a folder: give the one that holds {options.train_dir}/.")
+    problems: list[str] = []
+    train = _classes(root, options.train_dir, "dataset.train_dir", problems)
+    test = _classes(root, options.test_dir, "dataset.test_dir", problems)
+    if train and test and train.keys() != test.keys():
+        differences = [
+            f"only in {name}: {_some(sorted(mine.keys() - other.keys()))}"
+            for name, mine, other in ((options.train_dir, train, test), (options.test_dir, test, train))
+            if mine.keys() - other.keys()
+        ]
+        problems.append(f"{root}: the two splits must have the same classes; {'; '.join(differences)}.")
+    for split in (train, test):
+        empty = [folder for folder in split.values() if not folder.files]
+        if empty:
+            count = f"{len(empty)} class folders hold" if len(empty) > 1 else "a class folder holds"
+            problems.append(
+                f"{count} no image ({', '.join(EXTENSIONS)}): {_some([str(folder.path) for folder in empty])}."
+            )
+    if problems:
+        raise ConfigError(problems)
+    return Tree(_labelled(train), _labelled(test), list(train))
+
+
+class _ClassFolder(NamedTuple):
+    path: Path
+    files: list[Path]
+
+
+def _classes(root: Path, name: str, option: str, problems: list[str]) -> dict[str, _ClassFolder]:
+    """The class folders of a split by name, sorted."""
+    split = root / name
+    if not split.is_dir():
+        problems.append(f"{option}={name}: {split} is not a folder; it should hold one folder of images a class.")
+        return {}
+    names = sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and not entry.name.startswith("."))
+    if not names:
+        problems.append(f"{option}={name}: {split} holds no folder; it should hold one folder of images a class.")
+    return {name: _ClassFolder(split / name, _images(split / name)) for name in names}
+
+
+def _images(folder: Path) -> list[Path]:
+    found = []
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [
+            Path(parent, name) for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def _labelled(classes: dict[str, _ClassFolder]) -> LabelledFiles:
+    files = [file for folder in classes.values() for file in folder.files]
+    counts = torch.tensor([len(folder.files) for folder in classes.values()])
+    return LabelledFiles(files, torch.repeat_interleave(torch.arange(len(counts)), counts))
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,37 @@
+"""Where a run computes, and how it keeps its promise of equal bits."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+
+from rlkd_run.config.run import RuntimeOptions
+from rlkd_run.errors import ConfigError
+
+
+def prepare(options: RuntimeOptions) -> torch.device:
+    """Choose the device and set torch's global switches.
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none.
+    """
+    available = torch.cuda.is_available()
+    if options.device == "cuda" and not available:
+        raise ConfigError("runtime.device=cuda, but torch sees no GPU here; runtime.device=auto takes what there is.")
+    if options.num_threads is not None:
+        torch.set_num_threads(options.num_threads)
+    if options.deterministic:
+        # Some CUDA kernels have no deterministic form; torch names them in a warning rather than refusing the run.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = not options.deterministic
+    return torch.device("cuda" if available and options.device != "cpu" else "cpu")
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """The device in words, for the record."""
+    if device.type == "cuda":
+        return {"device": torch.cuda.get_device_name(device)}
+    return {"device": "cpu", "threads": torch.get_num_threads()}

@@ -1,0 +1,162 @@
+"""One run from top to bottom: data, teacher, student, training, record."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlkd_run import teachers
+from rlkd_run.config.identity import cell_hash, run_folder, run_hash
+from rlkd_run.config.registry import METHODS, TEMPERATURES
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.data.dataset import Dataset, open_dataset
+from rlkd_run.device import describe, prepare
+from rlkd_run.environment import provenance
+from rlkd_run.evaluation import Accuracy, evaluate
+from rlkd_run.fit import Fit, evaluations
+from rlkd_run.methods.base import Setting
+from rlkd_run.models.build import build_model
+from rlkd_run.models.count import parameters
+from rlkd_run.models.features import Network
+from rlkd_run.models.weights import save_weights
+from rlkd_run.objectives import Distillation
+from rlkd_run.protocol import Batch
+from rlkd_run.record import RunFolder
+from rlkd_run.seeding import derive_seed
+from rlkd_run.teachers import Teacher
+from rlkd_run.temperature.base import PolicySetting
+from rlkd_run.training import Schedule, Trainer
+
+STUDENT = "student.safetensors"
+
+
+def distill(config: RunConfig) -> None:
+    """Distil a student, or go on where a stopped run was left.
+
+    Raises:
+        ConfigError: a mistake of the user's; nothing was written.
+        Interrupted, RunError: as `Fit.run`; what was reached is kept.
+    """
+    device = prepare(config.runtime)
+    dataset = open_data(config, device)
+    teacher = teachers.obtain(config, teachers_data(config, dataset, device), device)
+    objective = build(config, dataset, teacher, device)
+    loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
+    with RunFolder(run_folder(config)) as folder:
+        folder.write_config(config.to_dict())
+        measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
+        fit = Fit(Trainer(objective, loader, Schedule.of(config.recipe), device), folder, config.runtime, measures)
+        torch.manual_seed(derive_seed(config.seed, "training"))
+        if fit.resume():
+            print(f"resumed   after {fit.trainer.epoch} epochs and {fit.trainer.step} steps", flush=True)
+        else:
+            test = dataset.test_batches(config.runtime.eval_batch_size)
+            fit.facts["teacher"] = evaluate(teacher.model, test)._asdict()
+        measured = Accuracy(**fit.facts["teacher"])
+        print(f"teacher   {teacher.origin}, {measured.top1:.2f} % top-1", flush=True)
+        teachers.warn_if_far(config.teacher.model, dataset, measured)
+        history = fit.run()
+        save_weights(objective.model, folder.path / STUDENT)
+        folder.write_result(
+            {
+                "task": "distill",
+                "student": {
+                    "name": config.student.model,
+                    **history.best_and_last("test"),
+                    "parameters": parameters(objective.model),
+                },
+                "teacher": {"name": config.teacher.model, **fit.facts["teacher"], "sha256": teacher.sha256},
+                "validation": history.best_and_last("val") if dataset.num_val else None,
+                "dataset": config.dataset.name,
+                "method": config.method.name,
+                "temperature": config.temperature.name,
+                "agent": config.choices["agent"] if config.uses_agent else None,
+                "seed": config.seed,
+                "epochs": config.recipe.epochs,
+                **history.cost(),
+                "identity": {"run": run_hash(config), "cell": cell_hash(config)},
+                "config": config.to_dict(),
+                "choices": config.choices,
+                **provenance(describe(device)),
+            }
+        )
+        fit.checkpoints.remove()
+
+
+def train_teacher(config: RunConfig) -> None:
+    """Train the teacher that a distillation with the same options would use.
+
+    Raises:
+        ConfigError: the options say that the teacher's weights are given.
+        Interrupted, RunError: as `Fit.run`; what was reached is kept.
+    """
+    device = prepare(config.runtime)
+    teachers.train(config, open_data(config, device, probe_images=0), device)
+
+
+def open_data(config: RunConfig, device: torch.device, *, probe_images: int | None = None) -> Dataset:
+    """The run's data set; `probe_images` overrides how many images the agent's reward sets aside."""
+    if probe_images is None:
+        probe_images = _probe_images(config)
+    return open_dataset(
+        config.dataset,
+        device=device,
+        num_workers=config.runtime.num_workers,
+        channels_last=config.runtime.channels_last,
+        probe_images=probe_images,
+    )
+
+
+def _probe_images(config: RunConfig) -> int:
+    return config.agent.probe_images if config.uses_agent and config.agent.reward == "probe" else 0
+
+
+def teachers_data(config: RunConfig, dataset: Dataset, device: torch.device) -> Dataset:
+    """A teacher learns from all training images, also those that this run's agent sets aside."""
+    if _probe_images(config) and teachers.find_weights(config) is None:
+        return open_data(config, device, probe_images=0)
+    return dataset
+
+
+def build(config: RunConfig, dataset: Dataset, teacher: Teacher, device: torch.device) -> Distillation:
+    """Student, method and policy around a teacher, each from a random stream of its own."""
+    torch.manual_seed(derive_seed(config.seed, "weights"))
+    student = build_model(
+        config.student.source,
+        config.student.model,
+        dataset.num_classes,
+        pretrained=config.student.pretrained,
+        image_size=dataset.image_shape[1:],
+    )
+    student.to(device, memory_format=torch.channels_last if config.runtime.channels_last else torch.contiguous_format)
+    method_class = METHODS[config.method.name].load()
+    torch.manual_seed(derive_seed(config.seed, "method"))
+    setting = Setting(
+        student, teacher.model, dataset.num_classes, dataset.num_train, dataset.image_shape, config.recipe.epochs
+    )
+    method = method_class(config.method, setting).to(device)
+    steps = -(-dataset.num_train // config.recipe.batch_size)
+    policy = TEMPERATURES[config.temperature.name].load()(
+        config.temperature, PolicySetting(config, dataset.num_classes, dataset.num_train, steps, device)
+    )
+    return Distillation(
+        Network(student, method_class.needs),
+        Network(teacher.model, method_class.needs),
+        method,
+        policy,
+        lambda: probe_loss(student, dataset.probe_batch()),
+    )
+
+
+@torch.no_grad()
+def probe_loss(model: nn.Module, probe: Batch | None) -> Tensor:
+    """Cross entropy on the images set aside, in evaluation mode, 0-dim; the mode is restored."""
+    if probe is None:
+        raise ValueError("the run set no probe images aside")
+    training = model.training
+    model.eval()
+    loss = F.cross_entropy(model(probe.images), probe.target)
+    model.train(training)
+    return loss
+

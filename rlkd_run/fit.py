@@ -1,0 +1,227 @@
+"""A whole training: epochs, evaluation, records and checkpoints, and how it ends early without losing anything."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from rlkd_run.checkpoint import Checkpoints
+from rlkd_run.config.run import RuntimeOptions
+from rlkd_run.data.dataset import Dataset
+from rlkd_run.errors import Interrupted, RunError
+from rlkd_run.evaluation import Accuracy, evaluate
+from rlkd_run.interrupt import StopRequest
+from rlkd_run.progress import EpochBar, describe, with_spread
+from rlkd_run.record import RunFolder
+from rlkd_run.training import Trainer
+
+
+@dataclass
+class History:
+    """What the epochs of a run came to.
+
+    Attributes:
+        rows: one an epoch, as in ``metrics.csv``.
+        seconds: spent in training steps, over all sittings.
+        images: trained on, over all sittings.
+        wall_seconds: spent altogether, with evaluation and saving, over all sittings.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    images: int = 0
+    wall_seconds: float = 0.0
+
+    def cost(self) -> dict[str, float]:
+        """Throughput of training and time of the whole run, as they go into the record."""
+        return {"images_per_second": self.images / self.seconds, "wall_seconds": self.wall_seconds}
+
+    def best_and_last(self, prefix: str) -> dict[str, Any]:
+        """Top-1 and top-5 of the epoch with the best top-1 (the first of equals), and of the last epoch."""
+        best = max(self.rows, key=lambda row: float(row[f"{prefix}_top1"]))
+        last = self.rows[-1]
+        top1 = {"best": best[f"{prefix}_top1"], "last": last[f"{prefix}_top1"], "best_epoch": best["epoch"]}
+        return {"top1": top1, "top5": {"best": best[f"{prefix}_top5"], "last": last[f"{prefix}_top5"]}}
+
+
+def evaluations(model: nn.Module, dataset: Dataset, batch_size: int) -> dict[str, Callable[[], Accuracy]]:
+    """What is measured after every epoch: on the validation split if there is one, and on the test set."""
+    batches = {"val": dataset.val_batches(batch_size), "test": dataset.test_batches(batch_size)}
+    return {split: partial(evaluate, model, loader) for split, loader in batches.items() if loader is not None}
+
+
+@dataclass
+class Fit:
+    """Carries a trainer through its epochs.
+
+    Attributes:
+        trainer: what is trained.
+        folder: where the records go.
+        runtime: progress, checkpoints, TensorBoard.
+        evaluations: measures by prefix, e.g. ``{"test": ...}``; called after every epoch.
+        facts: further values that every checkpoint carries, e.g. the teacher's accuracy.
+    """
+
+    trainer: Trainer
+    folder: RunFolder
+    runtime: RuntimeOptions
+    evaluations: dict[str, Callable[[], Accuracy]]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.history = History()
+        self.checkpoints = Checkpoints(self.folder.path / "checkpoints")
+        self._saved = self._accounted = time.monotonic()
+
+    def resume(self) -> bool:
+        """Take up the newest checkpoint that verifies; False if there is none."""
+        state = self.checkpoints.load()
+        if state is None:
+            return False
+        self.trainer.load_state_dict(state["trainer"])
+        self.history = History(**state["history"])
+        self.facts = state["facts"]
+        return True
+
+    def run(self) -> History:
+        """Train every epoch that is left.
+
+        Raises:
+            Interrupted: a signal asked for it; everything is saved.
+            RunError: the loss is not finite, or a checkpoint could not be written; the last good one is kept.
+        """
+        trainer = self.trainer
+        with ExitStack() as stack:
+            stop = stack.enter_context(StopRequest())
+            events = self._events(stack)
+            while trainer.epoch < trainer.schedule.epochs:
+                self.folder.status("running", epoch=trainer.epoch + 1, epochs=trainer.schedule.epochs)
+                self._epoch(stop)
+                row = self._row()
+                self.history.rows.append(row)
+                self._save()
+                self.folder.write_metrics(self.history.rows)
+                if events is not None:
+                    self._log(events, row)
+                print(_line(row, trainer.schedule.epochs), flush=True)
+                if stop.signal_number is not None and trainer.epoch < trainer.schedule.epochs:
+                    raise Interrupted(stop.signal_number)
+        return self.history
+
+    def _epoch(self, stop: StopRequest) -> None:
+        trainer = self.trainer
+        bar = EpochBar(
+            trainer.epoch + 1,
+            trainer.schedule.epochs,
+            trainer.loader.steps_per_epoch,
+            trainer.step,
+            self.runtime.progress,
+            trainer.device,
+        )
+        clock = _Clock(self.history, trainer.meter.images if trainer.step else 0)
+
+        def after_step() -> None:
+            bar.update(trainer.meter, trainer.loader.batch_size, trainer.objective.metrics)
+            overdue = time.monotonic() - self._saved > 60 * self.runtime.checkpoint_minutes
+            if overdue or stop.signal_number is not None:
+                clock.stop(trainer.meter.images)
+                self._save()
+                clock.start()
+            if stop.signal_number is not None:
+                raise Interrupted(stop.signal_number)
+
+        try:
+            trainer.run_epoch(after_step)
+            self._check_finite()  # waits for the device, so that the time measured is all of the epoch's
+            clock.stop(trainer.meter.images)
+        finally:
+            bar.close()
+
+    def _check_finite(self) -> None:
+        step = self.trainer.bad_step()
+        if step is not None:
+            epoch = self.trainer.epoch + (1 if self.trainer.step else 0)
+            kept = f" The last good state is in {self.checkpoints.folder}." if self.history.rows else ""
+            raise RunError(
+                f"The loss is not finite since step {step + 1} of epoch {epoch}; a smaller recipe.lr usually helps.{kept}"
+            )
+
+    def _save(self) -> None:
+        self._check_finite()
+        now = time.monotonic()
+        self.history.wall_seconds += now - self._accounted
+        self._accounted = now
+        state = {"trainer": self.trainer.state_dict(), "history": vars(self.history), "facts": self.facts}
+        try:
+            self.checkpoints.save(state, epoch=self.trainer.epoch, step=self.trainer.step)
+        except OSError as error:
+            raise RunError(
+                f"A checkpoint could not be written to {self.checkpoints.folder}: {error.strerror}; "
+                "the previous one is whole, and the same command goes on from it."
+            ) from error
+        self._saved = time.monotonic()
+
+    def _row(self) -> dict[str, Any]:
+        trainer = self.trainer
+        row: dict[str, Any] = {"epoch": trainer.epoch, "lr": trainer.schedule.lr_at(trainer.epoch)}
+        for prefix, measure in self.evaluations.items():
+            accuracy = measure()
+            row |= {f"{prefix}_top1": accuracy.top1, f"{prefix}_top5": accuracy.top5}
+        row |= with_spread(trainer.meter.read())
+        row |= {name: float(value) for name, value in trainer.objective.metrics().items()}
+        row["images_per_second"] = self.history.cost()["images_per_second"]
+        return row
+
+    def _events(self, stack: ExitStack) -> SummaryWriter | None:
+        if not self.runtime.tensorboard:
+            return None
+        writer = SummaryWriter(  # type: ignore[no-untyped-call]
+            str(self.folder.path / "tensorboard"), purge_step=self.trainer.epoch + 1
+        )
+        stack.callback(writer.close)
+        return writer
+
+    def _log(self, events: SummaryWriter, row: dict[str, Any]) -> None:
+        for name, value in row.items():
+            if name != "epoch" and math.isfinite(value):
+                group, _, rest = name.partition("_")
+                events.add_scalar(f"{group}/{rest or group}", value, row["epoch"])  # type: ignore[no-untyped-call]
+        temperatures = self.trainer.temperatures
+        seen = temperatures[torch.isfinite(temperatures)]
+        if len(seen):
+            events.add_histogram("t/histogram", seen, row["epoch"])  # type: ignore[no-untyped-call]
+        events.flush()  # type: ignore[no-untyped-call]
+
+
+def _line(row: dict[str, Any], epochs: int) -> str:
+    accuracy = "  ".join(f"{split} {row[f'{split}_top1']:.2f} %" for split in ("train", "val", "test") if f"{split}_top1" in row)
+    return (
+        f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  {accuracy}  {describe(row)}  "
+        f"{row['images_per_second']:.0f} img/s"
+    )
+
+
+class _Clock:
+    """Adds training time and images to the history, without what evaluation and saving take."""
+
+    def __init__(self, history: History, images: int) -> None:
+        self._history = history
+        self._images = images
+        self.start()
+
+    def start(self) -> None:
+        self._began = time.monotonic()
+
+    def stop(self, images: int) -> None:
+        self._history.seconds += time.monotonic() - self._began
+        self._history.images += images - self._images
+        self._images = images

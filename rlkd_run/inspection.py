@@ -1,0 +1,119 @@
+"""A finished run looked at again: its student measured, or exported for use elsewhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rlkd_run import teachers
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.data.dataset import Dataset
+from rlkd_run.device import prepare
+from rlkd_run.errors import ConfigError
+from rlkd_run.evaluation import Accuracy, evaluate as measure
+from rlkd_run.experiment import STUDENT, open_data
+from rlkd_run.files import write_atomically
+from rlkd_run.models.build import build_model
+from rlkd_run.models.weights import load_weights, save_weights
+from rlkd_run.record import read_json
+
+
+def evaluate(config: RunConfig) -> None:
+    """Measure the student of ``run=FOLDER``, and its teacher if its weights are still there; print, and write JSON.
+
+    Raises:
+        ConfigError: the folder does not hold a finished distillation.
+    """
+    folder, stored = _finished_run(config)
+    device = prepare(config.runtime)
+    dataset = open_data(stored, device)
+    scores = {"student": _score(_student(stored, folder, dataset), dataset, stored, device)}
+    if stored.teacher.pretrained or teachers.find_weights(stored) is not None:
+        scores["teacher"] = _score(teachers.obtain(stored, dataset, device).model, dataset, stored, device)
+    else:
+        print("teacher   its weights are no longer there: not measured")
+    for role, accuracy in scores.items():
+        name = getattr(stored, role).model
+        print(f"{role:<9} {name}: {accuracy.top1:.2f} % top-1, {accuracy.top5:.2f} % top-5 on {dataset.num_test} images")
+    path = folder / "evaluation.json"
+    write_atomically(path, json.dumps({role: score._asdict() for role, score in scores.items()}, indent=1).encode())
+    print(f"written   {path}")
+
+
+def export(config: RunConfig) -> None:
+    """Write the student of ``run=FOLDER`` to ``FOLDER/export``: weights, a JSON card, and ONNX if asked for.
+
+    Raises:
+        ConfigError: the folder does not hold a finished distillation, or ONNX is asked for without its packages.
+    """
+    folder, stored = _finished_run(config)
+    device = prepare(replace(config.runtime, device="cpu"))
+    dataset = open_data(stored, device)
+    student = _student(stored, folder, dataset)
+    target = folder / "export"
+    target.mkdir(exist_ok=True)
+    save_weights(student, target / STUDENT)
+    result = read_json(folder / "result.json")
+    card = {
+        "architecture": {"source": stored.student.source, "model": stored.student.model},
+        "classes": dataset.class_names,
+        "input": {"shape": list(dataset.image_shape), "mean": dataset.mean, "std": dataset.std},
+        **{key: result[key] for key in ("dataset", "student", "teacher", "method", "temperature", "seed", "identity")},
+    }
+    write_atomically(target / "card.json", json.dumps(card, indent=1).encode())
+    if config.task.onnx:
+        _write_onnx(student, dataset, target / "student.onnx")
+    print(f"written   {target}: {', '.join(sorted(path.name for path in target.iterdir()))}")
+
+
+def _finished_run(config: RunConfig) -> tuple[Path, RunConfig]:
+    """The folder and configuration of ``run=``; runtime and, if its data have moved, data folder of this command."""
+    assert config.top.run is not None  # checked when the configuration was composed
+    folder = Path(config.top.run)
+    result = read_json(folder / "result.json")
+    if result.get("task") != "distill" or not (folder / STUDENT).is_file():
+        raise ConfigError(f"run={folder} is not the folder of a finished distillation.")
+    values: dict[str, Any] = result["config"]
+    if not Path(values["dataset"].get("root") or ".").exists():
+        values["dataset"]["root"] = config.dataset.root
+    return folder, replace(RunConfig.from_dict(values), runtime=config.runtime)
+
+
+def _student(stored: RunConfig, folder: Path, dataset: Dataset) -> nn.Module:
+    student = build_model(
+        stored.student.source, stored.student.model, dataset.num_classes, image_size=dataset.image_shape[1:]
+    )
+    load_weights(student, folder / STUDENT, what="student")
+    return student.eval()
+
+
+def _score(model: nn.Module, dataset: Dataset, config: RunConfig, device: torch.device) -> Accuracy:
+    layout = torch.channels_last if config.runtime.channels_last else torch.contiguous_format
+    return measure(model.to(device, memory_format=layout), dataset.test_batches(config.runtime.eval_batch_size))
+
+
+def _write_onnx(student: nn.Module, dataset: Dataset, path: Path) -> None:
+    """ONNX with a free batch size; input ``images`` normalised as the card says, output ``logits``."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"task.onnx=true needs the package {error.name}: pip install 'rlkd-run[onnx]'.") from error
+    images = torch.zeros(2, *dataset.image_shape)
+    batch = torch.export.Dim("batch")
+    program = torch.onnx.export(
+        student.to(memory_format=torch.contiguous_format),
+        (images,),
+        input_names=["images"],
+        output_names=["logits"],
+        dynamic_shapes=({0: batch},),
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(path)

@@ -1,0 +1,70 @@
+"""From a checked configuration to the task it names; torch is imported only when something has to be computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlkd_run.config.identity import run_folder, teacher_folder
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.errors import ConfigError
+from rlkd_run.record import finished
+from rlkd_run.results.report import table_for
+
+
+def start(config: RunConfig) -> None:
+    """Carry out a configuration in this process.
+
+    Raises:
+        ConfigError, RunError, Interrupted: as the tasks do.
+    """
+    if config.task.name == "distill":
+        _distill(config)
+    elif config.task.name == "train_teacher":
+        _train_teacher(config)
+    else:
+        from rlkd_run import inspection
+
+        getattr(inspection, config.task.name)(config)
+
+
+def _distill(config: RunConfig) -> None:
+    folder = run_folder(config)
+    print(
+        f"distil    {config.teacher.model} -> {config.student.model} on {config.dataset.name}, {config.method.name} with "
+        f"{config.temperature.name} temperatures, {config.recipe.epochs} epochs, seed {config.seed}\n"
+        f"folder    {folder}",
+        flush=True,
+    )
+    if finished(folder):
+        print("finished  before; this is its result")
+    else:
+        from rlkd_run.experiment import distill
+
+        distill(config)
+    show(folder)
+
+
+def _train_teacher(config: RunConfig) -> None:
+    if config.teacher.checkpoint is not None or config.teacher.pretrained:
+        raise ConfigError(
+            "task=train_teacher trains a teacher's weights: teacher.checkpoint and teacher.pretrained must not give them."
+        )
+    folder = teacher_folder(config)
+    print(
+        f"train     {config.teacher.model} on {config.dataset.name}, {config.teacher.recipe.epochs} epochs, "
+        f"seed {config.teacher.seed}\nfolder    {folder}",
+        flush=True,
+    )
+    if finished(folder):
+        print("finished  before; this is its result")
+    else:
+        from rlkd_run.experiment import train_teacher
+
+        train_teacher(config)
+    show(folder)
+
+
+def show(folder: Path) -> None:
+    """Print a finished run's table and what lies in its folder."""
+    files = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    print(f"\n{table_for([folder])}\n\nin {folder}: {', '.join(files)}", flush=True)

@@ -1,0 +1,90 @@
+"""Running means of a training epoch, kept on the device and read when somebody asks, not in the step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class EpochMeter:
+    """Weighted sums of named 0-dim tensors.
+
+    Args:
+        device: where the sums live.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.reset()
+
+    def reset(self) -> None:
+        """Start an epoch."""
+        self.names: list[str] = []
+        self.sums: Tensor | None = None
+        self.images = 0
+
+    def add(self, values: Mapping[str, Tensor], images: int) -> None:
+        """Count a step: means over `images` images, in the same order of names at every step."""
+        stacked = torch.stack([value.detach().to(torch.float32) for value in values.values()]) * images
+        if self.sums is None:
+            self.names, self.sums = list(values), stacked
+        else:
+            self.sums += stacked
+        self.images += images
+
+    def means(self) -> Tensor:
+        """Means so far in the order of `names`, on the device."""
+        assert self.sums is not None
+        return self.sums / self.images
+
+    def read(self) -> dict[str, float]:
+        """Means so far as numbers. Waits for the device."""
+        return {} if self.sums is None else dict(zip(self.names, self.means().tolist(), strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint within an epoch."""
+        return {"names": list(self.names), "sums": self.sums, "images": self.images}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.names, self.images = list(state["names"]), state["images"]
+        self.sums = None if state["sums"] is None else state["sums"].to(self.device)
+
+
+class Readout:
+    """Device numbers for the progress bar, at most once a second and without waiting for the device.
+
+    On a GPU the copy to the host runs beside the training; its result is picked up at a later call.
+    """
+
+    def __init__(self, device: torch.device, *, seconds: float = 1.0) -> None:
+        self.device = device
+        self.seconds = seconds
+        self._next = 0.0
+        self._pending: tuple[Tensor, torch.cuda.Event | None] | None = None
+
+    def due(self) -> bool:
+        """Whether it is time to offer numbers again."""
+        return time.monotonic() >= self._next
+
+    def offer(self, values: Tensor) -> None:
+        """Start fetching `values`, a vector on the device."""
+        self._next = time.monotonic() + self.seconds
+        if self.device.type != "cuda":
+            self._pending = (values, None)
+            return
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True).copy_(values, non_blocking=True)
+        event = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        event.record()
+        self._pending = (host, event)
+
+    def poll(self) -> list[float] | None:
+        """The numbers, once they have arrived."""
+        if self._pending is None or (self._pending[1] is not None and not self._pending[1].query()):
+            return None
+        host, self._pending = self._pending[0], None
+        return host.tolist()  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Base methods of knowledge distillation, one file each."""

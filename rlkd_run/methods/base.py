@@ -1,0 +1,91 @@
+"""What a base method is: named, weighted parts of a loss, from two networks' outputs and a temperature."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlkd_run.protocol import Batch, Needs, Outputs, Temperatures
+
+
+class Setting(NamedTuple):
+    """What a method may need to know when it is built.
+
+    Attributes:
+        student: the student.
+        teacher: the teacher.
+        num_classes: C.
+        num_images: N, images in the training set.
+        image_shape: (channels, height, width) of an image.
+        epochs: epochs of the run.
+    """
+
+    student: nn.Module
+    teacher: nn.Module
+    num_classes: int
+    num_images: int
+    image_shape: tuple[int, int, int]
+    epochs: int
+
+
+class Method(nn.Module):
+    """A base method. Its own modules are trained with the student and saved, and left out of the exported student.
+
+    Subclasses take ``(options, setting)`` and set `needs`.
+    """
+
+    needs: ClassVar[Needs] = Needs()
+
+    def forward(
+        self, student: Outputs, teacher: Outputs, batch: Batch, temperatures: Temperatures, epoch: int
+    ) -> dict[str, Tensor]:
+        """Parts of the loss.
+
+        Args:
+            student: outputs with the features that `needs` asks for; attached to the graph.
+            teacher: likewise, without gradient.
+            batch: the mini-batch.
+            temperatures: 0-dim or [B].
+            epoch: from 1.
+
+        Returns:
+            Weighted 0-dim tensors by name; their sum is the loss.
+        """
+        raise NotImplementedError
+
+
+def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
+    """Mean cross entropy with the labels; of mixed images, with both labels by their shares.
+
+    Args:
+        logits: [B, C].
+        batch: `Batch.target`, and `Batch.mix` where images are mixed.
+    """
+    if batch.mix is None:
+        return F.cross_entropy(logits, batch.target)
+    main = F.cross_entropy(logits, batch.target, reduction="none")
+    other = F.cross_entropy(logits, batch.mix.target, reduction="none")
+    return (batch.mix.weight * main + (1 - batch.mix.weight) * other).mean()
+
+
+def softened_divergence(teacher_logits: Tensor, student_logits: Tensor, temperatures: Temperatures) -> Tensor:
+    """KL(softmax(v / T_t) || softmax(u / T_s)) of each instance, scaled by T_t * T_s.
+
+    Source: Hinton et al., arXiv 1503.02531 (one T, scale T^2); per instance as in arXiv 2407.00115; two-sided as in
+    arXiv 2404.12711.
+
+    Args:
+        teacher_logits: v, [B, C].
+        student_logits: u, [B, C].
+        temperatures: 0-dim or [B].
+
+    Returns:
+        [B].
+    """
+    teacher, student = (value.reshape(-1, 1) for value in temperatures)
+    target = F.log_softmax(teacher_logits / teacher, dim=1)
+    log_prob = F.log_softmax(student_logits / student, dim=1)
+    divergence = F.kl_div(log_prob, target, reduction="none", log_target=True).sum(1)
+    return divergence * (teacher * student).squeeze(1)

@@ -1,0 +1,144 @@
+"""Features of any network, by forward hooks: nothing is edited, and nothing is paid for what is not asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from rlkd_run.errors import ConfigError
+from rlkd_run.models.dry_run import dry_run
+from rlkd_run.models.taps import Tap, classifier_of, map_taps, model_name, spatial
+from rlkd_run.models.unwrap import unwrapped
+from rlkd_run.protocol import Needs, Outputs
+
+LOGITS_ONLY = Needs()
+
+
+class Network:
+    """A network whose answer holds the features that a method needs.
+
+    Hooks are registered only for what is needed, and only write during a call of this object, so several `Network`s may
+    stand over one model, the model may be called on its own, and no feature outlives its `Outputs`. Not for calls from
+    several threads at once.
+
+    Args:
+        model: network of the zoo or of timm, or any that declares `map_modules` and `classifier_module` as the zoo's
+            do; may be wrapped (`DistributedDataParallel`, `torch.compile`, `Renormalised`).
+        needs: what `Outputs` shall hold beside the logits.
+
+    Raises:
+        ConfigError: if the model does not say where a needed feature is.
+    """
+
+    def __init__(self, model: nn.Module, needs: Needs = LOGITS_ONLY) -> None:
+        self.model = model
+        self.needs = needs
+        self._inner = unwrapped(model)
+        self._map_taps = map_taps(self._inner) if needs.maps else ()
+        self._penultimate_taps = (Tap(classifier_of(self._inner)[0], at_input=True),) if needs.penultimate else ()
+        # None while no call of this object is under way: the hooks then do nothing.
+        self._captured: dict[Tap, Any] | None = None
+        self._closed = False
+        self._hooks = [self._hook(tap) for tap in (*self._map_taps, *self._penultimate_taps)]
+
+    def __call__(self, images: Tensor) -> Outputs:
+        """Run the model.
+
+        Args:
+            images: [B, 3, H, W].
+
+        Returns:
+            Logits [B, C], and what is needed of the penultimate feature [B, D] and the maps [B, D_k, H_k, W_k].
+
+        Raises:
+            ConfigError: if a needed map turns out to have no spatial form, or the classifier's input is no vector.
+        """
+        if self._closed:
+            raise RuntimeError("the network's hooks are removed: it cannot be called any more")
+        if not self._hooks:
+            return Outputs(self.model(images))
+        captured: dict[Tap, Any] = {}
+        outer, self._captured = self._captured, captured
+        try:
+            logits = self.model(images)
+        finally:
+            self._captured = outer
+        maps = tuple(spatial(self._inner, tap, captured.get(tap)) for tap in self._map_taps)
+        penultimate = [self._vector(captured[tap]) for tap in self._penultimate_taps]
+        return Outputs(logits, penultimate[0] if penultimate else None, maps)
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The final linear layer, [D] -> [C].
+
+        Raises:
+            ConfigError: if the model does not end in one.
+        """
+        return classifier_of(self._inner)[1]
+
+    @property
+    def penultimate_width(self) -> int:
+        """Width D of the penultimate feature.
+
+        Raises:
+            ConfigError: if the model does not end in one linear layer.
+        """
+        return self.classifier.in_features
+
+    def map_shapes(self, image_shape: tuple[int, int, int]) -> tuple[tuple[int, int, int], ...]:
+        """Shapes of the maps for images of a shape, whether or not this object gives maps.
+
+        Args:
+            image_shape: (channels, height, width).
+
+        Returns:
+            (D_k, H_k, W_k) of the stem's and each stage's map.
+
+        Raises:
+            ConfigError: if the model has no spatial maps.
+        """
+        with Network(self._inner, Needs(maps=True)) as probe:
+            maps = dry_run(self._inner, image_shape, probe).maps
+        return tuple(_shape(one.shape) for one in maps)
+
+    def close(self) -> None:
+        """Remove the hooks from the model; safe to repeat."""
+        self._closed = True
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    def __enter__(self) -> Network:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _hook(self, tap: Tap) -> RemovableHandle:
+        def keep(value: Any) -> None:
+            if self._captured is not None:
+                self._captured[tap] = value
+
+        module = self._inner.get_submodule(tap.module)
+        if tap.at_input:
+            return module.register_forward_pre_hook(lambda _module, inputs: keep(inputs[0]))
+        return module.register_forward_hook(lambda _module, _inputs, output: keep(output))
+
+    def _vector(self, value: Tensor) -> Tensor:
+        if value.ndim != 2:
+            raise ConfigError(
+                f"{model_name(self._inner)} gives its classifier {tuple(value.shape)} and not one vector an image, "
+                "so a method that reads penultimate features needs another model"
+            )
+        return value
+
+
+def _shape(sizes: Sequence[int]) -> tuple[int, int, int]:
+    _, channels, height, width = sizes
+    return channels, height, width

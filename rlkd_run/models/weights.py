@@ -1,0 +1,186 @@
+"""Weights of a network on disk: our safetensors, and the checkpoints of the reference frameworks."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import re
+import struct
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from rlkd_run.errors import ConfigError
+from rlkd_run.models.recognise import mismatch
+from rlkd_run.models.unwrap import unwrapped
+
+StateDict = dict[str, Tensor]
+
+# RepDistiller and mdistiller save under "model", most other code under one of the others.
+_STATE_KEYS = ("model", "state_dict", "model_state_dict")
+# DistributedDataParallel and torch.compile put these before every name.
+_PREFIXES = ("module.", "_orig_mod.")
+# What a damaged pickle or archive raises: its bytes are read as opcodes, offsets and lengths.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OverflowError,
+    AssertionError,
+    struct.error,
+)
+
+
+def load_weights(model: nn.Module, path: str | os.PathLike[str], *, what: str) -> None:
+    """Read weights into a network, strictly: every name and shape has to be there, and no other.
+
+    Reads safetensors, and PyTorch files that hold a state dict under `model` (RepDistiller, CTKD, mdistiller),
+    `state_dict` or `model_state_dict`, or are one. No code in a file is ever executed. Weights of another precision are
+    converted to the network's.
+
+    Args:
+        model: network, changed only if all is well; wrappers are looked through.
+        path: the file.
+        what: how messages call the file, the option it comes from: "teacher.checkpoint".
+
+    Raises:
+        ConfigError: if the file is missing, damaged, would execute code, holds the weights of another architecture or
+            for another number of classes, or values that are not finite.
+    """
+    file = Path(path)
+    state = read_state_dict(file, what=what)
+    inner = unwrapped(model)
+    problem = mismatch(state, inner)
+    if problem is not None:
+        raise ConfigError(f"{what}: {file} {problem}")
+    broken = [name for name, value in state.items() if not bool(value.float().isfinite().all())]
+    if broken:
+        raise ConfigError(f"{what}: {file} holds values that are not finite ({broken[0]}): its training diverged")
+    inner.load_state_dict(state, strict=True)
+
+
+def read_state_dict(path: str | os.PathLike[str], *, what: str) -> StateDict:
+    """Read the state dict in a file of any of the formats of `load_weights`, on the CPU and in the file's precision.
+
+    Args:
+        path: the file.
+        what: how messages call the file, the option it comes from: "teacher.checkpoint".
+
+    Raises:
+        ConfigError: if the file is missing, damaged, would execute code, or holds no state dict.
+    """
+    file = Path(path)
+    if not file.exists():
+        raise ConfigError(f"{what}: {file} does not exist")
+    if not file.is_file():
+        raise ConfigError(f"{what}: {file} is not a file")
+    try:
+        content = _read_safetensors(file) if _is_safetensors(file) else _read_pytorch(file)
+    except _RefusedError as error:
+        raise ConfigError(
+            f"{what}: {file} is refused, not opened: it would run the Python object '{error}', which weights do not "
+            "need; if you trust its source, save its state dict alone"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{what}: {file} cannot be read ({error.strerror or error})") from error
+    except (*_DAMAGED, SafetensorError) as error:
+        raise ConfigError(f"{what}: {file} is truncated, or no file of weights") from error
+    state = _state_dict(content)
+    if state is None:
+        raise ConfigError(f"{what}: {file} holds no state dict, neither as a whole nor under {_listed(_STATE_KEYS)}")
+    return state
+
+
+def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Write a network's weights as safetensors; the file appears whole or not at all, also if the machine stops.
+
+    Args:
+        model: network; wrappers are looked through.
+        path: the file, replaced if it exists; its folder is made.
+    """
+    file = Path(path)
+    # Cloned: safetensors takes neither channels_last strides nor tensors that share memory.
+    state = {
+        name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, value in unwrapped(model).state_dict().items()
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(safetensors.torch.save(state, metadata={"format": "pt"}))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(file.parent)
+
+
+class _RefusedError(Exception):
+    """A pickle that names a Python object beyond tensors and plain containers."""
+
+
+def _is_safetensors(file: Path) -> bool:
+    # Eight bytes of length, then the header's JSON; neither a zip archive nor a pickle looks like that.
+    with file.open("rb") as stream:
+        head = stream.read(9)
+    return head[8:] == b"{" or file.suffix == ".safetensors"
+
+
+def _read_safetensors(file: Path) -> Any:
+    return safetensors.torch.load(file.read_bytes())
+
+
+def _read_pytorch(file: Path) -> Any:
+    # RepDistiller's last checkpoint carries its command line, a bare record without behaviour.
+    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+        # Said of files that are no checkpoints; the sentence that the user gets says it better.
+        warnings.filterwarnings("ignore", message="Detected pickle protocol")
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            wanted = re.search(r"GLOBAL (\S+)", str(error))
+            if wanted is None:
+                raise
+            raise _RefusedError(wanted[1]) from error
+
+
+def _state_dict(content: Any) -> StateDict | None:
+    if not isinstance(content, Mapping):
+        return None
+    for key in _STATE_KEYS:
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    if not content or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
+        return None
+    state = dict(content)
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,179 @@
+"""What a network is trained towards: labels alone, or a teacher through a base method and a temperature policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from rlkd_run.methods.base import Method, cross_entropy
+from rlkd_run.models.features import Network
+from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation
+from rlkd_run.temperature.base import Policy
+
+
+class StepLosses(NamedTuple):
+    """What an objective makes of a mini-batch.
+
+    Attributes:
+        parts: weighted 0-dim parts of the loss by name, attached to the graph.
+        logits: of the network in training, [B, C].
+        temperature: of the student's softmax, 0-dim or [B]; None where there is none.
+    """
+
+    parts: dict[str, Tensor]
+    logits: Tensor
+    temperature: Tensor | None
+
+
+class Objective(Protocol):
+    """The training loop's view of an objective."""
+
+    model: nn.Module
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Everything that the optimiser trains."""
+
+    def begin_epoch(self, epoch: int) -> MixPlan | None:
+        """Prepare epoch `epoch` (from 1); may ask for mixed images."""
+
+    def losses(self, batch: Batch, epoch: int, step: int) -> StepLosses:
+        """Forward passes and the loss, before the update."""
+
+    def after_update(self, batch: Batch) -> None:
+        """Look at what the update has done."""
+
+    def end_epoch(self) -> None:
+        """Close the epoch."""
+
+    def metrics(self) -> dict[str, Tensor]:
+        """Further 0-dim numbers of the epoch, on the device."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the optimiser."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+
+
+class Supervised:
+    """Cross entropy with the labels: how a teacher is trained."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The network's."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def begin_epoch(self, epoch: int) -> MixPlan | None:  # noqa: ARG002
+        """No mixing."""
+        return None
+
+    def losses(self, batch: Batch, epoch: int, step: int) -> StepLosses:  # noqa: ARG002
+        """Part ``ce``."""
+        logits = self.model(batch.images)
+        return StepLosses({"ce": cross_entropy(logits, batch)}, logits, None)
+
+    def after_update(self, batch: Batch) -> None:
+        """Nothing to look at."""
+
+    def end_epoch(self) -> None:
+        """Nothing to close."""
+
+    def metrics(self) -> dict[str, Tensor]:
+        """None."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The network's."""
+        return {"model": self.model.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the network."""
+        self.model.load_state_dict(state["model"])
+
+
+class Distillation:
+    """A student learns from a frozen teacher.
+
+    Args:
+        student: the network in training, with the features that the method needs.
+        teacher: likewise; its parameters get no gradient and its mode stays evaluation.
+        method: gives the parts of the loss.
+        policy: gives the temperatures.
+        probe_loss: measures the student on images set aside; called only if the policy asks.
+    """
+
+    def __init__(
+        self,
+        student: Network,
+        teacher: Network,
+        method: Method,
+        policy: Policy,
+        probe_loss: Callable[[], Tensor],
+    ) -> None:
+        self.student = student
+        self.model = student.model
+        self.teacher = teacher
+        self.method = method
+        self.policy = policy
+        self.probe_loss = probe_loss
+        teacher.model.eval().requires_grad_(False)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """The student's, the method's and the policy's."""
+        candidates = [*self.model.parameters(), *self.method.parameters(), *self.policy.trainables()]
+        return [parameter for parameter in candidates if parameter.requires_grad]
+
+    def begin_epoch(self, epoch: int) -> MixPlan | None:
+        """The policy may ask for mixed images."""
+        return self.policy.begin_epoch(epoch)
+
+    def losses(self, batch: Batch, epoch: int, step: int) -> StepLosses:
+        """Teacher, student, temperatures, method."""
+        with torch.no_grad():
+            teacher = self.teacher(batch.images)
+        student = self.student(batch.images)
+        mixed = None if batch.mix is None else batch.mix.weight < 1
+        temperatures = self.policy.temperatures(
+            Observation(teacher.logits, student.logits, batch.target, batch.index, mixed, epoch, step)
+        )
+        parts = self.method(student, teacher, batch, temperatures, epoch)
+        return StepLosses(parts, student.logits, temperatures.student)
+
+    def after_update(self, batch: Batch) -> None:
+        """Let the policy see what came of its temperatures."""
+        self.policy.observe(Feedback(lambda: self._logits_again(batch.images), self.probe_loss))
+
+    def _logits_again(self, images: Tensor) -> Tensor:
+        # The buffers are copies, so that batch-norm statistics are left as they were.
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        with torch.no_grad():
+            logits: Tensor = functional_call(self.model, buffers, (images,))
+        return logits
+
+    def end_epoch(self) -> None:
+        """The policy closes its epoch."""
+        self.policy.end_epoch()
+
+    def metrics(self) -> dict[str, Tensor]:
+        """The policy's."""
+        return self.policy.metrics()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Student, method and policy; the teacher does not change."""
+        return {
+            "model": self.model.state_dict(),
+            "method": self.method.state_dict(),
+            "policy": self.policy.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore student, method and policy."""
+        self.model.load_state_dict(state["model"])
+        self.method.load_state_dict(state["method"])
+        self.policy.load_state_dict(state["policy"])

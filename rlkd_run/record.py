@@ -1,0 +1,178 @@
+"""What a run leaves in its folder, and the lock that keeps two processes from writing there at once.
+
+    status.json    where the run stands; written at every epoch, so that it tells also of a run that was killed
+    config.yaml    the resolved configuration
+    metrics.csv    a row an epoch
+    result.json    written once, at the end
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import socket
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import yaml
+
+from rlkd_run.errors import ConfigError, Interrupted
+from rlkd_run.files import write_atomically
+
+if os.name == "posix":
+    import fcntl
+
+SCHEMA = 1
+
+
+def finished(folder: Path) -> bool:
+    """Whether a run has its result."""
+    return (folder / "result.json").is_file()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object.
+
+    Raises:
+        ConfigError: the file is missing, or is not a JSON object.
+    """
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not valid JSON: {error}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} does not hold a JSON object.")
+    return values
+
+
+class RunFolder:
+    """A run folder that this process alone writes to, from ``with`` to its end.
+
+    Args:
+        path: the folder; made if need be.
+        wait: wait for another process to leave it (a teacher that several runs need) instead of refusing.
+
+    Raises:
+        ConfigError: on entry: the folder cannot be written, or another process is at work in it.
+    """
+
+    def __init__(self, path: Path, *, wait: bool = False) -> None:
+        self.path = path
+        self._wait = wait
+        self._lock: IO[str] | None = None
+        self._made: Path | None = None  # the outermost folder that did not exist before
+        self._status: dict[str, Any] = {}
+
+    def __enter__(self) -> RunFolder:
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self._made = missing[-1] if missing else None
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "a+")
+        except OSError as error:
+            raise ConfigError(f"The run folder {self.path} cannot be written: {error.strerror}.") from error
+        if os.name == "posix":
+            self._acquire(self._lock)
+        return self
+
+    def _acquire(self, lock: IO[str]) -> None:
+        told = False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                if not self._wait:
+                    lock.close()
+                    raise ConfigError(
+                        f"{self.path} is being worked on by {holder}: wait for it, or stop it first."
+                    ) from None
+                if not told:
+                    print(f"waiting for {holder} to finish {self.path}", flush=True)
+                    told = True
+                time.sleep(0.5)
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if isinstance(error, ConfigError) and self._is_bare():
+                self._remove()
+            elif isinstance(error, (Interrupted, KeyboardInterrupt)):
+                self.status("interrupted", message=str(error))
+            elif error is not None:
+                self.status("failed", message=str(error), traceback="".join(traceback.format_exception(error)))
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+
+    def _is_bare(self) -> bool:
+        """Whether nothing worth keeping was written: the mistake came to light before the first checkpoint."""
+        return self._made is not None and not finished(self.path) and not (self.path / "checkpoints").exists()
+
+    def _remove(self) -> None:
+        """Leave the disk as it was found."""
+        assert self._made is not None
+        shutil.rmtree(self.path)
+        for parent in self.path.parents:
+            if not parent.is_relative_to(self._made) or any(parent.iterdir()):
+                break
+            parent.rmdir()
+
+    def status(self, state: str, **facts: Any) -> None:
+        """Update ``status.json``.
+
+        Args:
+            state: running, finished, failed or interrupted.
+            facts: further keys, e.g. epoch, message; earlier ones are kept.
+        """
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._status = {
+            "started": now,
+            **self._status,
+            "state": state,
+            "updated": now,
+            "process": os.getpid(),
+            **facts,
+        }
+        self._write("status.json", json.dumps(self._status, indent=1))
+
+    def write_config(self, values: Mapping[str, Any]) -> None:
+        """The resolved configuration as yaml."""
+        self._write("config.yaml", yaml.safe_dump(dict(values), sort_keys=False))
+
+    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """``metrics.csv``, whole: a row an epoch, columns in the order in which they first appear."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write("metrics.csv", text.getvalue())
+
+    def write_result(self, values: Mapping[str, Any]) -> None:
+        """``result.json``: the run is finished.
+
+        Raises:
+            ValueError: a number is not finite, which a result never is.
+        """
+        self._write("result.json", json.dumps({"schema": SCHEMA, **values}, indent=1, allow_nan=False))
+        self.status("finished")
+
+    def _write(self, name: str, text: str) -> None:
+        write_atomically(self.path / name, text.encode())

@@ -1,0 +1,180 @@
+"""Records -> cells: all seeds of one setting, with mean and sample standard deviation, in the order of the paper."""
+
+from __future__ import annotations
+
+import math
+import re
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from rlkd_run.results.notices import Tell, tell_on_stderr
+from rlkd_run.results.records import DISTILL, Record
+from rlkd_run.results.reported import (
+    DATASET,
+    Reported,
+    method_order,
+    pair_order,
+    reported,
+    reported_teacher,
+    temperature_order,
+)
+from rlkd_run.results.settings import Deviation, deviations, settings_of
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean of n values and their sample standard deviation (ddof 1), which one value does not have."""
+
+    mean: float
+    std: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float | None]) -> Spread | None:
+        """Summarise `values`; None where one of them is missing, since the mean of the others is of other runs."""
+        numbers = [value for value in values if value is not None]
+        if not numbers or len(numbers) != len(values):
+            return None
+        return cls(statistics.fmean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None, len(numbers))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One setting, run under one or more seeds. Accuracies in percent; `records` in the order of their seeds.
+
+    Attributes:
+        records: the runs, one a seed.
+        settings: `key=value` of the keys that tell this cell from others of the same name; empty where there is none.
+        paper: what the literature reports for it.
+        deviations: where it leaves the recipe of the literature (CIFAR-100 only).
+    """
+
+    records: tuple[Record, ...]
+    settings: tuple[str, ...] = ()
+    paper: Reported | None = None
+    deviations: tuple[Deviation, ...] = ()
+
+    @property
+    def first(self) -> Record:
+        """The run of the lowest seed, for everything that all runs of a cell share."""
+        return self.records[0]
+
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return len(self.records)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, rising."""
+        return tuple(record.seed for record in self.records)
+
+    @property
+    def temperature(self) -> str:
+        """The temperature as a table names it: with the agent's preset unless that is the paper's."""
+        name, agent = self.first.temperature or "", self.first.agent
+        return name if agent in (None, "paper") else f"{name} ({agent})"
+
+    @property
+    def best(self) -> Spread:
+        """Top-1 of the best epoch."""
+        return _spread([record.top1.best for record in self.records])
+
+    @property
+    def last(self) -> Spread:
+        """Top-1 of the last epoch."""
+        return _spread([record.top1.last for record in self.records])
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus reported, in points: best epoch against best epoch, which is what the literature reports."""
+        return None if self.paper is None else self.best.mean - self.paper.top1
+
+
+def aggregate(records: Iterable[Record], *, tell: Tell = tell_on_stderr) -> list[Cell]:
+    """Group the records of one task into cells: same data set, networks, method, temperature and `identity.cell`.
+
+    Args:
+        records: finished runs, all distillations or all trainings of a teacher.
+        tell: receives one sentence on each run that repeats a seed of its cell; the first one is kept.
+
+    Returns:
+        The cells in the paper's order: data set, pair, method, temperature.
+    """
+    groups: dict[tuple[str | None, ...], dict[int, Record]] = {}
+    for record in records:
+        runs = groups.setdefault((*_label(record), record.cell), {})
+        kept = runs.setdefault(record.seed, record)
+        if kept is not record:
+            same = kept.top1 == record.top1
+            equal = "with the same accuracy" if same else f"with {record.top1.best:.2f} for {kept.top1.best:.2f}"
+            tell(f"{record.folder} is not counted: it repeats seed {record.seed} of {kept.folder}, {equal}.")
+    cells = [_cell(tuple(runs[seed] for seed in sorted(runs))) for runs in groups.values()]
+    return sorted(_told_apart(cells), key=_order)
+
+
+def _spread(values: Sequence[float]) -> Spread:
+    spread = Spread.of(values)
+    assert spread is not None  # a cell has a record, and every record these values
+    return spread
+
+
+def _label(record: Record) -> tuple[str | None, ...]:
+    return (record.dataset, record.pair, record.method, record.temperature, record.agent)
+
+
+def _cell(records: tuple[Record, ...]) -> Cell:
+    record = records[0]
+    if record.dataset != DATASET:
+        return Cell(records)
+    paper: Reported | None = None
+    if record.config.get("dataset.test_limit") is None:
+        if record.task == DISTILL:
+            paper = reported(record.pair, record.method or "", record.temperature or "", record.dataset)
+        else:
+            paper = reported_teacher(record.teacher, record.dataset)
+    return Cell(
+        records,
+        paper=paper,
+        deviations=deviations(record.config, epochs=record.epochs, student=record.student),
+    )
+
+
+def _told_apart(cells: Sequence[Cell]) -> list[Cell]:
+    """Give each of several cells of one name the settings in which it differs."""
+    named: dict[tuple[str | None, ...], list[Cell]] = {}
+    for cell in cells:
+        named.setdefault(_label(cell.first), []).append(cell)
+    told: list[Cell] = []
+    for group in named.values():
+        if len(group) == 1:
+            told += group
+            continue
+        settings = settings_of([cell.first.config for cell in group], [cell.first.cell for cell in group])
+        told += [replace(cell, settings=own) for cell, own in zip(group, settings, strict=True)]
+    return told
+
+
+def _order(cell: Cell) -> tuple[object, ...]:
+    record = cell.first
+    return (
+        _rank(record.dataset, (DATASET,)),
+        _rank(record.pair, pair_order()),
+        _rank(record.method or "", method_order()),
+        _rank(record.temperature or "", temperature_order()),
+        _rank(record.agent or "", ("", "paper")),
+        len(cell.deviations),
+        tuple(_natural(setting) for setting in cell.settings),
+        record.cell,
+    )
+
+
+def _rank(name: str, known: Sequence[str]) -> tuple[int, list[tuple[float, str]]]:
+    return (known.index(name), []) if name in known else (len(known), _natural(name))
+
+
+def _natural(text: str) -> list[tuple[float, str]]:
+    """Sort key under which numbers within a name count as numbers: `lr=0.05` < `lr=0.1`, `resnet8` < `resnet20`."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return [(float(part), "") if i % 2 else (math.inf, part) for i, part in enumerate(parts)]

@@ -1,0 +1,217 @@
+"""Run folders on disk -> typed records.
+
+A folder with `result.json` or `status.json` is a run folder. A record that cannot be trusted in full (truncated, of
+another schema, with a key missing or a number that is none) is refused as a whole with one sentence that names it:
+half a record in a mean is worse than one seed less.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rlkd_run.errors import ConfigError
+from rlkd_run.results.fields import Fields, RecordError
+from rlkd_run.results.notices import Tell, listed, tell_on_stderr
+from rlkd_run.results.settings import flatten
+
+SCHEMA = 1
+RESULT = "result.json"
+STATUS = "status.json"
+DISTILL = "distill"
+TRAIN_TEACHER = "train_teacher"
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Test accuracy of one run, in percent.
+
+    `best` is of the epoch with the best top-1 (also where this is a top-5), `last` of the final epoch.
+    """
+
+    best: float
+    last: float
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the tables need of one finished run's `result.json`.
+
+    `top1`, `top5` are those of the network that was trained: the student, or the teacher where `task` is
+    `train_teacher`; `student`, `method`, `temperature` and `teacher_top1` are None there. `agent` is the preset of
+    RLKD's agent, None under another temperature. `config` is flat: dotted key -> value. `cell` is the hash of
+    everything that can change the result but the seed. Accuracies in percent.
+    """
+
+    folder: Path
+    task: str
+    dataset: str
+    teacher: str
+    student: str | None
+    method: str | None
+    temperature: str | None
+    agent: str | None
+    seed: int
+    epochs: int
+    top1: Accuracy
+    top5: Accuracy | None
+    teacher_top1: float | None
+    teacher_top5: float | None
+    images_per_second: float | None
+    wall_seconds: float | None
+    cell: str
+    config: Mapping[str, object]
+
+    @property
+    def pair(self) -> str:
+        """`teacher-student`, as in `conf/pair/`; the teacher alone where a teacher was trained."""
+        return self.teacher if self.student is None else f"{self.teacher}-{self.student}"
+
+
+def find_runs(paths: Iterable[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> list[Path]:
+    """Find the run folders in `paths` and below, each once, in the order of `paths` and then by name.
+
+    Symbolic links are followed; a folder that is reached twice (by a link that leads back, by overlapping `paths`)
+    counts once.
+
+    Args:
+        paths: folders to search.
+        tell: receives one sentence on every folder that cannot be listed.
+
+    Raises:
+        ConfigError: one of `paths` does not exist or is no folder (all of them named).
+    """
+    roots = [Path(path) for path in paths]
+    problems = [
+        f"{root} is not a folder." if os.path.exists(root) else f"There is no folder {root}."
+        for root in roots
+        if not os.path.isdir(root)
+    ]
+    if problems:
+        raise ConfigError(problems)
+    seen: set[tuple[int, int]] = set()
+    return [folder for root in roots for folder in _walk(root, seen, tell)]
+
+
+def _walk(root: Path, seen: set[tuple[int, int]], tell: Tell) -> Iterator[Path]:
+    # A stack instead of recursion: the depth of a tree of folders is the user's, not Python's.
+    stack = [root]
+    while stack:
+        folder = stack.pop()
+        try:
+            stat = folder.stat()
+            key = (stat.st_dev, stat.st_ino)
+            if key in seen:
+                continue
+            seen.add(key)
+            names = sorted(os.listdir(folder))
+        except OSError as error:
+            tell(f"{folder} is skipped: it cannot be listed ({error.strerror}).")
+            continue
+        if RESULT in names or STATUS in names:
+            yield folder
+        # os.path.isdir, unlike Path.is_dir, says False of a link to itself instead of raising.
+        stack.extend(folder / name for name in reversed(names) if os.path.isdir(folder / name))
+
+
+def read_record(folder: Path) -> Record:
+    """Read the `result.json` of a run folder.
+
+    Raises:
+        RecordError: it cannot be read, is no valid JSON, is of another schema, lacks a key, or holds a value that is
+            none (NaN, an accuracy beyond 0 to 100). The message is one sentence that names the file.
+    """
+    file = folder / RESULT
+    try:
+        return _record(folder, Fields.load(file))
+    except RecordError as error:
+        raise RecordError(f"{file} is skipped: {error}.") from error
+
+
+def read_records(folders: Iterable[Path], *, tell: Tell = tell_on_stderr) -> list[Record]:
+    """Read every finished run of `folders`; never fails for the sake of one record.
+
+    Args:
+        folders: run folders, as from `find_runs`.
+        tell: receives one sentence on each record that is skipped, and one on all runs that are not finished.
+    """
+    records: list[Record] = []
+    unfinished: list[str] = []
+    silent: list[str] = []
+    for folder in folders:
+        try:
+            if os.path.lexists(folder / RESULT):
+                records.append(read_record(folder))
+                continue
+            state, detail = _status(folder)
+        except RecordError as error:
+            tell(str(error))
+            continue
+        if state == "finished":
+            silent.append(str(folder))
+        else:
+            unfinished.append(f"{folder} ({detail})")
+    if unfinished:
+        tell(f"{_runs(unfinished)} not finished: {listed(unfinished)}.")
+    if silent:
+        tell(f"{_runs(silent)} finished without a {RESULT} (evaluate and export leave none): {listed(silent)}.")
+    return records
+
+
+def _runs(items: list[str]) -> str:
+    return f"{len(items)} run{'' if len(items) == 1 else 's'}"
+
+
+def _status(folder: Path) -> tuple[str, str]:
+    """State of a run without a result, and the same with how far it came or why it stopped."""
+    file = folder / STATUS
+    try:
+        fields = Fields.load(file)
+        state = fields.text("state")
+    except RecordError as error:
+        raise RecordError(f"{file} is skipped: {error}.") from error
+    epoch, epochs, message = (fields.values.get(key) for key in ("epoch", "epochs", "message"))
+    if state == "failed" and isinstance(message, str) and message.strip():
+        return state, f"{state}: {message.strip().splitlines()[0].rstrip('.')}"
+    if isinstance(epoch, int) and isinstance(epochs, int):
+        return state, f"{state}, epoch {epoch} of {epochs}"
+    return state, state
+
+
+def _record(folder: Path, fields: Fields) -> Record:
+    schema = fields.get("schema")
+    if schema != SCHEMA or isinstance(schema, bool):
+        raise RecordError(f"it has schema {json.dumps(schema)} and this version reads schema {SCHEMA}")
+    task = fields.text("task")
+    if task not in (DISTILL, TRAIN_TEACHER):
+        raise RecordError(f"its task is {task!r}, neither {DISTILL} nor {TRAIN_TEACHER}")
+    distilled = task == DISTILL
+    teacher = fields.child("teacher")
+    trained = fields.child("student") if distilled else teacher
+    return Record(
+        folder=folder,
+        task=task,
+        dataset=fields.text("dataset"),
+        teacher=teacher.text("name"),
+        student=trained.text("name") if distilled else None,
+        method=fields.text("method") if distilled else None,
+        temperature=fields.text("temperature") if distilled else None,
+        agent=fields.text_or_none("agent") if distilled else None,
+        seed=fields.whole("seed"),
+        epochs=fields.whole("epochs"),
+        top1=_accuracy(trained.child("top1")),
+        top5=None if trained.get("top5") is None else _accuracy(trained.child("top5")),
+        teacher_top1=teacher.percent("top1") if distilled else None,
+        teacher_top5=teacher.percent_or_none("top5") if distilled else None,
+        images_per_second=fields.number_or_none("images_per_second"),
+        wall_seconds=fields.number_or_none("wall_seconds"),
+        cell=fields.child("identity").text("cell"),
+        config=flatten(fields.child("config").values),
+    )
+
+
+def _accuracy(fields: Fields) -> Accuracy:
+    return Accuracy(best=fields.percent("best"), last=fields.percent("last"))

@@ -1,0 +1,117 @@
+"""The literature's numbers on CIFAR-100 (`reported.yaml`), so that a table can show them beside measured ones.
+
+RLKD's paper (arXiv 2407.00115: Table 1, vanilla KD on 11 pairs; Table 3, six base methods on 7 pairs) comes first;
+what it does not have is looked up in CTKD's (arXiv 2211.16231).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+DATASET = "cifar100"
+"""The only data set with numbers here."""
+
+_SOURCES = ("rlkd", "ctkd")
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A number of the literature.
+
+    Attributes:
+        top1: test accuracy in percent.
+        source: publication and table.
+        protocol: of what it is the best or the mean, such as `best test epoch, one seed`.
+    """
+
+    top1: float
+    source: str
+    protocol: str
+
+
+def reported(pair: str, method: str, temperature: str, dataset: str) -> Reported | None:
+    """Look up what the literature reports for a distilled student, RLKD's paper before the others.
+
+    Args:
+        pair: `teacher-student`, such as `resnet56-resnet20`.
+        method: base method, such as `kd` or `dkd`.
+        temperature: `fixed`, `ctkd` or `rlkd`.
+        dataset: anything but `cifar100` has no number. Nor has a part of the test set: do not ask for one.
+    """
+    numbers = every_reported(pair, method, temperature, dataset)
+    return numbers[0] if numbers else None
+
+
+def every_reported(pair: str, method: str, temperature: str, dataset: str) -> tuple[Reported, ...]:
+    """Look up the numbers of every source that has one, in the order of preference of `reported`."""
+    if dataset != DATASET:
+        return ()
+    return tuple(_tables().get((pair, method, temperature), ()))
+
+
+def reported_teacher(name: str, dataset: str) -> Reported | None:
+    """Look up the accuracy that RLKD's paper prints for a teacher, in percent."""
+    return _alone("teachers", name, dataset)
+
+
+def reported_student(name: str, dataset: str) -> Reported | None:
+    """Look up the accuracy that RLKD's paper prints for a student trained without a teacher, in percent."""
+    return _alone("students", name, dataset)
+
+
+@cache
+def pair_order() -> tuple[str, ...]:
+    """Return the pairs in the order of the paper's Table 1."""
+    return tuple(_facts()["rlkd"]["table1"]["pairs"])
+
+
+@cache
+def method_order() -> tuple[str, ...]:
+    """Return the base methods in the paper's order, vanilla KD first."""
+    papers = _facts()["rlkd"]
+    return (papers["table1"]["method"], *(name for name in papers["table3"] if name != "pairs"))
+
+
+def temperature_order() -> tuple[str, ...]:
+    """Return the temperatures in the paper's order."""
+    return ("fixed", "ctkd", "rlkd")
+
+
+@cache
+def _facts() -> Mapping[str, Any]:
+    facts: Mapping[str, Any] = yaml.safe_load(files(__package__).joinpath("reported.yaml").read_text(encoding="utf-8"))
+    return facts
+
+
+@cache
+def _tables() -> Mapping[tuple[str, str, str], list[Reported]]:
+    found: dict[tuple[str, str, str], list[Reported]] = {}
+
+    def put(pair: str, method: str, numbers: Mapping[str, float], source: str, protocol: str) -> None:
+        for temperature, top1 in numbers.items():
+            found.setdefault((pair, method, temperature), []).append(Reported(float(top1), source, protocol))
+
+    for name in _SOURCES:
+        facts = _facts()[name]
+        source, protocol = facts["source"], facts["protocol"]
+        for pair, numbers in facts["table1"]["pairs"].items():
+            put(pair, facts["table1"]["method"], numbers, f"{source}, Table 1" if name == "rlkd" else source, protocol)
+        table3 = dict(facts.get("table3", {"pairs": []}))
+        pairs = table3.pop("pairs")
+        for method, rows in table3.items():
+            for column, pair in enumerate(pairs):
+                numbers = {temperature: row[column] for temperature, row in rows.items()}
+                put(pair, method, numbers, f"{source}, Table 3", protocol)
+    return found
+
+
+def _alone(role: str, name: str, dataset: str) -> Reported | None:
+    facts = _facts()["rlkd"]
+    top1 = facts["models"][role].get(name) if dataset == DATASET else None
+    return None if top1 is None else Reported(float(top1), facts["source"], facts["models"]["protocol"])

@@ -1,0 +1,172 @@
+"""Where a teacher's weights come from: a file, timm, a run of ours, the zoo that ships with the project, or training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rlkd_run.config.identity import (
+    file_hash,
+    short_hash,
+    teacher_cell_hash,
+    teacher_folder,
+    teacher_folder_name,
+    teacher_identity,
+)
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.data.dataset import Dataset
+from rlkd_run.device import describe
+from rlkd_run.environment import provenance
+from rlkd_run.evaluation import Accuracy
+from rlkd_run.fit import Fit, evaluations
+from rlkd_run.models.build import build_model
+from rlkd_run.models.count import parameters
+from rlkd_run.models.normalise import natively_normalised
+from rlkd_run.models.weights import load_weights, save_weights
+from rlkd_run.objectives import Supervised
+from rlkd_run.record import RunFolder, finished
+from rlkd_run.results.reported import reported_teacher
+from rlkd_run.seeding import derive_seed
+from rlkd_run.training import Schedule, Trainer
+
+WEIGHTS = "teacher.safetensors"
+FAR_FROM_LITERATURE = 1.0  # percentage points
+
+
+@dataclass
+class Teacher:
+    """A teacher that is ready to teach.
+
+    Attributes:
+        model: in evaluation mode, on the device.
+        origin: where the weights come from, in words.
+        sha256: of the file of weights; None where timm's hub gave them.
+    """
+
+    model: nn.Module
+    origin: str
+    sha256: str | None
+
+
+def zoo_folder() -> Path:
+    """The teachers that ship with the project: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).resolve().parent / "zoo"
+    return inside if inside.is_dir() else inside.parent.parent / "zoo"
+
+
+def find_weights(config: RunConfig) -> Path | None:
+    """The file of the teacher's weights; None if it has to be trained first (or is timm's)."""
+    if config.teacher.checkpoint is not None:
+        return Path(config.teacher.checkpoint)
+    if config.teacher.pretrained:
+        return None
+    trained = teacher_folder(config)
+    if finished(trained):
+        return trained / WEIGHTS
+    shipped = zoo_folder() / f"{teacher_folder_name(config)}.safetensors"
+    return shipped if shipped.is_file() else None
+
+
+def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Module:
+    """The teacher's network with fresh weights (timm's, if asked for) that depend on its own seed only."""
+    torch.manual_seed(derive_seed(config.teacher.seed, "weights"))
+    model = build_model(
+        config.teacher.source,
+        config.teacher.model,
+        dataset.num_classes,
+        pretrained=config.teacher.pretrained,
+        image_size=dataset.image_shape[1:],
+    )
+    layout = torch.channels_last if config.runtime.channels_last else torch.contiguous_format
+    return model.to(device, memory_format=layout)
+
+
+def obtain(config: RunConfig, dataset: Dataset, device: torch.device) -> Teacher:
+    """The teacher of a distillation; trained first if there is none.
+
+    Raises:
+        ConfigError: the given file does not fit, or does not hold weights.
+    """
+    model = build(config, dataset, device)
+    path = find_weights(config)
+    if path is None and not config.teacher.pretrained:
+        print(f"teacher   no trained {config.teacher.model} found for this data set and recipe: training it first")
+        train(config, dataset, device)
+        path = teacher_folder(config) / WEIGHTS
+    if path is None:
+        model = natively_normalised(model, dataset.mean, dataset.std)
+        return Teacher(model.eval(), f"timm's weights of {config.teacher.model}", None)
+    load_weights(model, path, what="teacher")
+    return Teacher(model.eval(), str(path), file_hash(path))
+
+
+def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
+    """Train a teacher with its own recipe and seed, in a folder that every run with the same teacher shares.
+
+    Another process that is training the same teacher is waited for, not repeated.
+
+    Returns:
+        The folder, which holds the weights and ``result.json``.
+
+    Raises:
+        Interrupted, RunError: as `Fit.run`.
+    """
+    recipe, data_seed = config.teacher.recipe, derive_seed(config.teacher.seed, "data")
+    with RunFolder(teacher_folder(config), wait=True) as folder:
+        if finished(folder.path):  # by the process that was waited for
+            return folder.path
+        folder.write_config(config.to_dict())
+        model = build(config, dataset, device)
+        trainer = Trainer(
+            Supervised(model), dataset.train_batches(recipe.batch_size, data_seed), _schedule(config), device
+        )
+        fit = Fit(trainer, folder, config.runtime, evaluations(model, dataset, config.runtime.eval_batch_size))
+        torch.manual_seed(derive_seed(config.teacher.seed, "training"))
+        fit.resume()
+        history = fit.run()
+        save_weights(model, folder.path / WEIGHTS)
+        folder.write_result(
+            {
+                "task": "train_teacher",
+                "student": None,
+                "teacher": {
+                    "name": config.teacher.model,
+                    **history.best_and_last("test"),
+                    "parameters": parameters(model),
+                    "sha256": file_hash(folder.path / WEIGHTS),
+                },
+                "validation": history.best_and_last("val") if dataset.num_val else None,
+                "dataset": config.dataset.name,
+                "method": None,
+                "temperature": None,
+                "agent": None,
+                "seed": config.teacher.seed,
+                "epochs": recipe.epochs,
+                **history.cost(),
+                "identity": {"run": short_hash(teacher_identity(config)), "cell": teacher_cell_hash(config)},
+                "config": config.to_dict(),
+                "choices": config.choices,
+                **provenance(describe(device)),
+            }
+        )
+        fit.checkpoints.remove()
+        return folder.path
+
+
+def _schedule(config: RunConfig) -> Schedule:
+    """The run's schedule with the teacher's own epochs, rate and milestones."""
+    own = config.teacher.recipe
+    return replace(Schedule.of(config.recipe), epochs=own.epochs, lr=own.lr, milestones=own.milestones)
+
+
+def warn_if_far(name: str, dataset: Dataset, measured: Accuracy) -> None:
+    """Say so when a teacher is not the one that the literature distils from."""
+    literature = reported_teacher(name, dataset.name)
+    if literature is not None and abs(measured.top1 - literature.top1) > FAR_FROM_LITERATURE:
+        print(
+            f"warning   the teacher scores {measured.top1:.2f} % on {dataset.num_test} test images; the literature "
+            f"reports {literature.top1:.2f} % for {name} ({literature.source}): students' accuracies are not comparable"
+        )

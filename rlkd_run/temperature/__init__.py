@@ -1,0 +1,1 @@
+"""Temperature policies, one file each."""

@@ -1,0 +1,62 @@
+"""It learns: the agent finds the temperatures that an invented student rewards, from one reward a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from conftest import CLASSES, feedback_of, make_agent, make_options
+from torch import Tensor
+
+from rlkd_run.protocol import Observation
+
+BATCH = 64
+
+
+def teach(
+    wanted: Callable[[Tensor], Tensor], updates: int, seed: int, preset: str = "paper", **changes: Any
+) -> tuple[Tensor, Tensor]:
+    """Run an agent for a number of updates; the reward of a step is -mean_i (T_i - wanted_i)^2.
+
+    It comes in as the drop of the probe loss, through the same calls as in a run. Half of the student's logits are
+    flat and half are peaked, so that there are states to tell apart.
+
+    Returns:
+        Student's confidence and temperature of the instances of the last 16 batches, [16, B] each.
+    """
+    options = make_options(preset, reward="probe", reward_credit="cause", **changes)
+    steps = options.rollout_steps * updates + 1  # the probe's first value is no reward
+    agent = make_agent(options, batch_size=BATCH, steps_per_epoch=steps + 1, seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    probe_loss = torch.zeros((), dtype=torch.float64)
+    index = torch.arange(BATCH)
+    seen = []
+    agent.begin_epoch(1)
+    for step in range(steps + 1):
+        sharpness = torch.where(torch.rand(BATCH, 1, generator=generator) < 0.5, 0.5, 6.0)
+        student = sharpness * torch.randn(BATCH, CLASSES, generator=generator)
+        teacher = 4 * torch.randn(BATCH, CLASSES, generator=generator)
+        temperature = agent.temperatures(Observation(teacher, student, index % CLASSES, index, None, 1, step))
+        confidence = student.softmax(1).amax(1)
+        probe_loss = probe_loss + (temperature - wanted(confidence)).square().mean()
+        agent.observe(feedback_of(lambda: probe_loss.float()))
+        seen.append((confidence, temperature))
+    confidences, temperatures = zip(*seen[-16:], strict=True)
+    assert int(agent.metrics()["updates"]) == updates
+    return torch.stack(confidences), torch.stack(temperatures)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("target", [4.0, 7.0])
+@pytest.mark.parametrize("kind", ["none", "lstm"])
+def test_finds_the_best_temperature(kind: str, target: float, seed: int) -> None:
+    _, temperature = teach(
+        lambda confidence: torch.full_like(confidence, target),
+        150,
+        seed,
+        ppo={"actor_lr": 1e-3},
+        calibration={"kind": kind},
+    )
+    assert abs(float(temperature.mean()) - target) < 0.5

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import pytest
+import yaml
+
+from rlkd_run.results import reported as module
+from rlkd_run.results.reported import every_reported, reported, reported_student, reported_teacher
+
+FACTS: dict[str, Any] = yaml.safe_load((files("rlkd_run.results") / "reported.yaml").read_text(encoding="utf-8"))
+TABLE1 = FACTS["rlkd"]["table1"]["pairs"]
+TABLE3 = {name: rows for name, rows in FACTS["rlkd"]["table3"].items() if name != "pairs"}
+
+
+def test_the_tables_are_whole() -> None:
+    assert len(TABLE1) == 11
+    assert all(set(row) == {"fixed", "ctkd", "rlkd"} for row in TABLE1.values())
+    assert sorted(TABLE3) == ["crd", "dkd", "pkt", "sp", "srrl", "vid"]
+    assert len(FACTS["rlkd"]["table3"]["pairs"]) == 7
+    assert all(len(row) == 7 for rows in TABLE3.values() for row in rows.values())
+
+
+@pytest.mark.parametrize("pair", TABLE1)
+def test_table_1(pair: str) -> None:
+    for temperature, top1 in TABLE1[pair].items():
+        found = reported(pair, "kd", temperature, "cifar100")
+        assert found is not None
+        assert (found.top1, found.source) == (top1, "arXiv 2407.00115, Table 1")
+        assert found.protocol == "best test epoch, one seed"
+
+
+@pytest.mark.parametrize("method", TABLE3)
+def test_table_3(method: str) -> None:
+    for temperature, row in TABLE3[method].items():
+        for pair, top1 in zip(FACTS["rlkd"]["table3"]["pairs"], row, strict=True):
+            found = reported(pair, method, temperature, "cifar100")
+            assert found is not None
+            assert (found.top1, found.source) == (top1, "arXiv 2407.00115, Table 3")
+
+
+def test_some_numbers_as_printed() -> None:
+    def top1(pair: str, method: str, temperature: str) -> float | None:
+        found = reported(pair, method, temperature, "cifar100")
+        return None if found is None else found.top1
+
+    assert top1("resnet56-resnet20", "kd", "fixed") == 70.66
+    assert top1("resnet56-resnet20", "kd", "rlkd") == 71.40
+    assert top1("resnet32x4-shufflenet_v2", "dkd", "rlkd") == 77.21
+    assert top1("wrn_40_2-wrn_16_2", "crd", "ctkd") == 75.71
+
+
+def test_the_second_source_comes_second() -> None:
+    for pair, row in FACTS["ctkd"]["table1"]["pairs"].items():
+        for temperature, top1 in row.items():
+            first, second = every_reported(pair, "kd", temperature, "cifar100")
+            assert first.source.startswith("arXiv 2407.00115")
+            assert second.top1 == top1
+            assert second.source.startswith("arXiv 2211.16231")
+            assert "mean of 3-5 runs" in second.protocol
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        ("resnet56-resnet20", "kd", "rlkd", "cifar10"),
+        ("resnet56-resnet20", "kd", "random", "cifar100"),
+        ("resnet20-resnet8", "kd", "rlkd", "cifar100"),
+        ("vgg13-vgg8", "dkd", "rlkd", "cifar100"),
+        ("resnet56-resnet20", "dist", "fixed", "cifar100"),
+    ],
+)
+def test_what_is_not_reported(what: tuple[str, str, str, str]) -> None:
+    assert reported(*what) is None
+    assert every_reported(*what) == ()
+
+
+def test_networks_alone() -> None:
+    for role, look_up in (("teachers", reported_teacher), ("students", reported_student)):
+        for name, top1 in FACTS["rlkd"]["models"][role].items():
+            found = look_up(name, "cifar100")
+            assert found is not None
+            assert (found.top1, found.protocol) == (top1, "as printed, epoch not stated")
+            assert look_up(name, "digits") is None
+        assert look_up("resnet8", "cifar100") is None
+
+
+def test_orders_are_the_papers() -> None:
+    assert module.pair_order() == tuple(TABLE1)
+    assert module.method_order() == ("kd", "pkt", "sp", "vid", "crd", "srrl", "dkd")

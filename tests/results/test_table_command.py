@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlkd_run.results.cli import main
+
+Make = Callable[..., dict[str, Any]]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def outputs(run_folder: Write, result: Make) -> Path:
+    return run_folder("a", result()).parent
+
+
+def _command(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rlkd_run.results.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+
+
+def test_prints_markdown(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(outputs)]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("| pair ")
+    assert out.endswith("in points.\n")
+    assert err == ""
+
+
+def test_csv_to_standard_output(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # The second: argparse takes the folder for the FILE of --csv.
+    for arguments in ([str(outputs), "--csv"], ["--csv", str(outputs)]):
+        assert main(arguments) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith("task,dataset,pair,")
+        assert out.count("\n") == 2
+        assert err == ""
+
+
+def test_csv_to_a_file_beside_the_table(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "table.csv"
+    assert main([str(outputs), "--csv", str(file), str(outputs / "a")]) == 0
+    assert capsys.readouterr().out.startswith("| pair ")
+    assert file.read_text(encoding="utf-8").startswith("task,dataset,pair,")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["{tmp}/none"], "rlkd-table: There is no folder {tmp}/none.\n"),
+        (["{tmp}/empty"], "rlkd-table: No run folder in {tmp}/empty or below.\n"),
+        (
+            ["{tmp}/outputs", "--csv", "{tmp}/none/x.csv"],
+            "rlkd-table: {tmp}/none/x.csv cannot be written (No such file or directory).\n",
+        ),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_2(
+    arguments: list[str], sentence: str, outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main([argument.format(tmp=tmp_path) for argument in arguments]) == 2
+    assert capsys.readouterr() == ("", sentence.format(tmp=tmp_path))
+
+
+@pytest.mark.parametrize("arguments", [[], ["--cvs", "x"], ["--csv", "none.csv"]])
+def test_wrong_arguments_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: rlkd-table [-h] [--version] [--csv [FILE]] FOLDER..." in capsys.readouterr().err
+
+
+def test_only_unfinished_runs(status_folder: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = status_folder("a", state="running", epoch=1, epochs=2)
+    assert main([str(folder)]) == 2
+    assert capsys.readouterr().err == (
+        f"1 run not finished: {folder} (running, epoch 1 of 2).\nrlkd-table: No finished run in {folder}.\n"
+    )
+
+
+def test_help_tells_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    assert "FOLDER" in out
+    assert "rlkd-table outputs --csv results.csv" in out
+
+
+def test_a_reader_that_goes_away_is_no_error(outputs: Path) -> None:
+    for arguments in ([outputs], [outputs, "--csv"], ["--help"]):
+        read, write = os.pipe()
+        os.close(read)
+        command = [sys.executable, "-m", "rlkd_run.results.cli", *map(str, arguments)]
+        done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, timeout=60, check=False)
+        os.close(write)
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_one_sentence(outputs: Path) -> None:
+    command = [sys.executable, "-m", "rlkd_run.results.cli", str(outputs)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    expected = "rlkd-table: the table cannot be written (No space left on device).\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+
+
+def test_a_terminal_without_the_signs(outputs: Path) -> None:
+    done = _command(outputs, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("| pair ")
+
+
+def test_imports_neither_torch_nor_pandas(outputs: Path) -> None:
+    code = (
+        "import sys; from rlkd_run.results.cli import main; code = main(sys.argv[1:]); "
+        "heavy = {'torch', 'pandas', 'numpy', 'omegaconf', 'hydra'} & set(sys.modules); "
+        "sys.exit(f'{heavy} imported' if heavy else code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(outputs)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
