@@ -19,6 +19,7 @@ from rlkd_run.methods.base import Setting
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
 from rlkd_run.models.features import Network
+from rlkd_run.models.placement import place
 from rlkd_run.models.weights import save_weights
 from rlkd_run.objectives import Distillation
 from rlkd_run.protocol import Batch
@@ -129,7 +130,7 @@ def build(config: RunConfig, dataset: Dataset, teacher: Teacher, device: torch.d
         pretrained=config.student.pretrained,
         image_size=dataset.image_shape[1:],
     )
-    student.to(device, memory_format=torch.channels_last if config.runtime.channels_last else torch.contiguous_format)
+    place(student, device, channels_last=config.runtime.channels_last)
     method_class = METHODS[config.method.name].load()
     torch.manual_seed(derive_seed(config.seed, "method"))
     setting = Setting(
@@ -159,4 +160,3 @@ def probe_loss(model: nn.Module, probe: Batch | None) -> Tensor:
     loss = F.cross_entropy(model(probe.images), probe.target)
     model.train(training)
     return loss
-

@@ -152,7 +152,8 @@ class Fit:
             epoch = self.trainer.epoch + (1 if self.trainer.step else 0)
             kept = f" The last good state is in {self.checkpoints.folder}." if self.history.rows else ""
             raise RunError(
-                f"The loss is not finite since step {step + 1} of epoch {epoch}; a smaller recipe.lr usually helps.{kept}"
+                f"The loss is not finite since step {step + 1} of epoch {epoch}; "
+                f"a smaller recipe.lr usually helps.{kept}"
             )
 
     def _save(self) -> None:
@@ -184,9 +185,7 @@ class Fit:
     def _events(self, stack: ExitStack) -> SummaryWriter | None:
         if not self.runtime.tensorboard:
             return None
-        writer = SummaryWriter(  # type: ignore[no-untyped-call]
-            str(self.folder.path / "tensorboard"), purge_step=self.trainer.epoch + 1
-        )
+        writer = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=self.trainer.epoch + 1)
         stack.callback(writer.close)
         return writer
 
@@ -194,16 +193,18 @@ class Fit:
         for name, value in row.items():
             if name != "epoch" and math.isfinite(value):
                 group, _, rest = name.partition("_")
-                events.add_scalar(f"{group}/{rest or group}", value, row["epoch"])  # type: ignore[no-untyped-call]
+                events.add_scalar(f"{group}/{rest or group}", value, row["epoch"])
         temperatures = self.trainer.temperatures
         seen = temperatures[torch.isfinite(temperatures)]
         if len(seen):
-            events.add_histogram("t/histogram", seen, row["epoch"])  # type: ignore[no-untyped-call]
-        events.flush()  # type: ignore[no-untyped-call]
+            events.add_histogram("t/histogram", seen, row["epoch"])
+        events.flush()
 
 
 def _line(row: dict[str, Any], epochs: int) -> str:
-    accuracy = "  ".join(f"{split} {row[f'{split}_top1']:.2f} %" for split in ("train", "val", "test") if f"{split}_top1" in row)
+    accuracy = "  ".join(
+        f"{split} {row[f'{split}_top1']:.2f} %" for split in ("train", "val", "test") if f"{split}_top1" in row
+    )
     return (
         f"epoch {row['epoch']:>{len(str(epochs))}}/{epochs}  {accuracy}  {describe(row)}  "
         f"{row['images_per_second']:.0f} img/s"

@@ -15,10 +15,12 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset
 from rlkd_run.device import prepare
 from rlkd_run.errors import ConfigError
-from rlkd_run.evaluation import Accuracy, evaluate as measure
+from rlkd_run.evaluation import Accuracy
+from rlkd_run.evaluation import evaluate as measure
 from rlkd_run.experiment import STUDENT, open_data
 from rlkd_run.files import write_atomically
 from rlkd_run.models.build import build_model
+from rlkd_run.models.placement import place
 from rlkd_run.models.weights import load_weights, save_weights
 from rlkd_run.record import read_json
 
@@ -39,7 +41,9 @@ def evaluate(config: RunConfig) -> None:
         print("teacher   its weights are no longer there: not measured")
     for role, accuracy in scores.items():
         name = getattr(stored, role).model
-        print(f"{role:<9} {name}: {accuracy.top1:.2f} % top-1, {accuracy.top5:.2f} % top-5 on {dataset.num_test} images")
+        print(
+            f"{role:<9} {name}: {accuracy.top1:.2f} % top-1, {accuracy.top5:.2f} % top-5 on {dataset.num_test} images"
+        )
     path = folder / "evaluation.json"
     write_atomically(path, json.dumps({role: score._asdict() for role, score in scores.items()}, indent=1).encode())
     print(f"written   {path}")
@@ -93,8 +97,8 @@ def _student(stored: RunConfig, folder: Path, dataset: Dataset) -> nn.Module:
 
 
 def _score(model: nn.Module, dataset: Dataset, config: RunConfig, device: torch.device) -> Accuracy:
-    layout = torch.channels_last if config.runtime.channels_last else torch.contiguous_format
-    return measure(model.to(device, memory_format=layout), dataset.test_batches(config.runtime.eval_batch_size))
+    place(model, device, channels_last=config.runtime.channels_last)
+    return measure(model, dataset.test_batches(config.runtime.eval_batch_size))
 
 
 def _write_onnx(student: nn.Module, dataset: Dataset, path: Path) -> None:

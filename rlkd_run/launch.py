@@ -30,8 +30,9 @@ def start(config: RunConfig) -> None:
 def _distill(config: RunConfig) -> None:
     folder = run_folder(config)
     print(
-        f"distil    {config.teacher.model} -> {config.student.model} on {config.dataset.name}, {config.method.name} with "
-        f"{config.temperature.name} temperatures, {config.recipe.epochs} epochs, seed {config.seed}\n"
+        f"distil    {config.teacher.model} -> {config.student.model} on {config.dataset.name}, "
+        f"{config.method.name} with {config.temperature.name} temperatures, {config.recipe.epochs} epochs, "
+        f"seed {config.seed}\n"
         f"folder    {folder}",
         flush=True,
     )
@@ -47,7 +48,8 @@ def _distill(config: RunConfig) -> None:
 def _train_teacher(config: RunConfig) -> None:
     if config.teacher.checkpoint is not None or config.teacher.pretrained:
         raise ConfigError(
-            "task=train_teacher trains a teacher's weights: teacher.checkpoint and teacher.pretrained must not give them."
+            "task=train_teacher trains the teacher's weights: teacher.checkpoint and teacher.pretrained must not give "
+            "them."
         )
     folder = teacher_folder(config)
     print(

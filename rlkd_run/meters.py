@@ -84,7 +84,11 @@ class Readout:
 
     def poll(self) -> list[float] | None:
         """The numbers, once they have arrived."""
-        if self._pending is None or (self._pending[1] is not None and not self._pending[1].query()):
+        if self._pending is None or not _arrived(self._pending[1]):
             return None
         host, self._pending = self._pending[0], None
-        return host.tolist()  # type: ignore[no-any-return]
+        return host.tolist()
+
+
+def _arrived(event: torch.cuda.Event | None) -> bool:
+    return event is None or bool(event.query())  # type: ignore[no-untyped-call]

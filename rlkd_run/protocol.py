@@ -27,7 +27,8 @@ class Mix(NamedTuple):
     weight: Tensor
 
 
-class Batch(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Batch:
     """One mini-batch on the device.
 
     Attributes:
@@ -66,9 +67,6 @@ class Needs(NamedTuple):
     penultimate: bool = False
     maps: bool = False
 
-    def __or__(self, other: Needs) -> Needs:  # type: ignore[override]
-        return Needs(self.penultimate or other.penultimate, self.maps or other.maps)
-
 
 class Outputs(NamedTuple):
     """What a network gives for a batch.
@@ -99,7 +97,8 @@ class Temperatures(NamedTuple):
         return cls(value, value)
 
 
-class Observation(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Observation:
     """What a temperature policy sees before the update of a step. Logits are attached to the graph.
 
     Attributes:

@@ -1,9 +1,9 @@
 """What a run leaves in its folder, and the lock that keeps two processes from writing there at once.
 
-    status.json    where the run stands; written at every epoch, so that it tells also of a run that was killed
-    config.yaml    the resolved configuration
-    metrics.csv    a row an epoch
-    result.json    written once, at the end
+status.json    where the run stands; written at every epoch, so that it tells also of a run that was killed
+config.yaml    the resolved configuration
+metrics.csv    a row an epoch
+result.json    written once, at the end
 """
 
 from __future__ import annotations

@@ -109,18 +109,17 @@ def supervise(command: list[str]) -> int:
     """
     child = subprocess.Popen(command)
 
-    def forward(number: int, frame: object) -> None:  # noqa: ARG001
-        child.send_signal(number)
+    def pass_on(number: int, frame: object) -> None:  # noqa: ARG001
+        # A terminal's Ctrl-C reaches the child by itself; a second one there would cut its saving short.
+        if number == signal.SIGTERM:
+            child.send_signal(number)
 
-    # A terminal's Ctrl-C reaches the child by itself; this process only has to outlive it.
-    previous = {
-        signal.SIGTERM: signal.signal(signal.SIGTERM, forward),
-        signal.SIGINT: signal.signal(signal.SIGINT, lambda number, frame: None),
-    }
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = [signal.signal(number, pass_on) for number in numbers]
     try:
         return child.wait()
     finally:
-        for number, handler in previous.items():
+        for number, handler in zip(numbers, previous, strict=True):
             signal.signal(number, handler)
 
 

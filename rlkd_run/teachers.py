@@ -1,4 +1,4 @@
-"""Where a teacher's weights come from: a file, timm, a run of ours, the zoo that ships with the project, or training."""
+"""Where a teacher's weights come from: a file, timm, a run of ours, the zoo of this project, or training."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from rlkd_run.fit import Fit, evaluations
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
 from rlkd_run.models.normalise import natively_normalised
+from rlkd_run.models.placement import place
 from rlkd_run.models.weights import load_weights, save_weights
 from rlkd_run.objectives import Supervised
 from rlkd_run.record import RunFolder, finished
@@ -80,8 +81,7 @@ def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Modul
         pretrained=config.teacher.pretrained,
         image_size=dataset.image_shape[1:],
     )
-    layout = torch.channels_last if config.runtime.channels_last else torch.contiguous_format
-    return model.to(device, memory_format=layout)
+    return place(model, device, channels_last=config.runtime.channels_last)
 
 
 def obtain(config: RunConfig, dataset: Dataset, device: torch.device) -> Teacher:

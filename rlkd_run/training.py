@@ -151,4 +151,3 @@ class Trainer:
         torch.set_rng_state(state["generator"])
         if self.device.type == "cuda" and state["cuda_generators"]:
             torch.cuda.set_rng_state_all(state["cuda_generators"])
-

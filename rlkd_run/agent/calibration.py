@@ -99,6 +99,25 @@ def decompose(predictions: Tensor, rewards: Tensor, start: Tensor, mask: Tensor)
     return added + missing[:, None] * mask
 
 
+def even_shares(rewards: Tensor, mask: Tensor) -> Tensor:
+    """R / B for each instance: [n, B] of rewards [n]."""
+    return rewards[:, None] * mask / mask.sum(dim=1, keepdim=True)
+
+
+def explained(predictions: Tensor, rewards: Tensor) -> Tensor:
+    """Part of the rewards' variance over n batches that the predictions explain, 0-dim in [0, 1].
+
+    A model that has only found the mean explains nothing; from a single batch nothing can be said, which counts as 0.
+
+    Args:
+        predictions: of the model after the whole batch, [n].
+        rewards: [n].
+    """
+    variance = (rewards - rewards.mean()).square().mean()
+    error = (rewards - predictions).square().mean()
+    return torch.where(variance > 0, 1 - error / variance, 0.0).clamp(0, 1)
+
+
 def without_place_effect(shares: Tensor, mask: Tensor) -> Tensor:
     """Spread evenly what a place in the sequence gets on average over the batches; rows keep their sums.
 
@@ -210,11 +229,13 @@ class Calibrator:
             std: running standard deviation of the rewards, 0-dim; both undo the standardisation of `fit`.
         """
         if "sequence" not in self.models:
-            return rewards[:, None] * mask / mask.sum(dim=1, keepdim=True)
+            return even_shares(rewards, mask)
         seen = self.masked(states) if self.options.kind == "lstm" else states
         with torch.no_grad():
             predictions = mean + std * self._predict(seen, actions)
-        return without_place_effect(decompose(predictions, rewards, mean, mask), mask)
+        shares = without_place_effect(decompose(predictions, rewards, mean, mask), mask)
+        trust = explained((predictions * last_of(mask)).sum(dim=1), rewards)
+        return trust * shares + (1 - trust) * even_shares(rewards, mask)
 
     def state_dict(self) -> dict[str, Any]:
         """Models and optimiser."""

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import functools
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING
@@ -14,7 +14,7 @@ from omegaconf import MISSING
 T = TypeVar("T")
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-_BOUNDS = {
+_BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "ge": (lambda value, bound: value >= bound, "at least"),
     "gt": (lambda value, bound: value > bound, "greater than"),
     "le": (lambda value, bound: value <= bound, "at most"),
@@ -48,11 +48,11 @@ def nearest(word: str, valid: Iterable[str]) -> str:
 
 
 @functools.cache
-def _hints(options: type) -> dict[str, Any]:
+def _hints(options: Hashable) -> dict[str, Any]:
     return get_type_hints(options)
 
 
-def build(options: type[T], values: Any, path: str, problems: Problems) -> T:
+def build(options: Callable[..., T], values: Any, path: str, problems: Problems) -> T:
     """An instance of the dataclass `options` from a mapping, as far as it goes.
 
     Args:
@@ -61,14 +61,14 @@ def build(options: type[T], values: Any, path: str, problems: Problems) -> T:
         path: full key of `values`, for the complaints.
         problems: complaints are added here; if any were, the result is not to be used for a run.
     """
+    fields = {field.name: field for field in dataclasses.fields(options)}  # type: ignore[arg-type]
     if not isinstance(values, Mapping):
         problems.add(f"{path} must be a group of keys, not {_show(values)}.", malformed=True)
-        values = {}
-    fields = {field.name: field for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+        return options(**dict.fromkeys(fields))
     for key in values:
         if key not in fields:
             problems.add(f"{path}.{key} is not an option; {nearest(str(key), fields)}")
-    arguments = {}
+    arguments: dict[str, Any] = {}
     for name, field in fields.items():
         key = f"{path}.{name}" if path else name
         value = values.get(name, MISSING)
@@ -114,7 +114,7 @@ def _check(value: Any, key: str, rules: Mapping[str, Any], problems: Problems) -
         if value not in choices:
             problems.add(f"{key}={value} is not a choice; {nearest(value, choices)}")
         return
-    if isinstance(value, float) and value != value or value in (float("inf"), float("-inf")):
+    if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
         problems.add(f"{key} must be a finite number, not {value}.")
         return
     for rule, (holds, words) in _BOUNDS.items():

@@ -77,8 +77,12 @@ def compose_command(
     with _hydra():
         parsed = _parse(overrides, problems)
         search = _search_path(parsed, config_dirs, problems)
-        fixed = search + [text for override in parsed if _is_hydra(override) and not _is_search(override)
-                          for text in _values(override)]
+        fixed = search + [
+            text
+            for override in parsed
+            if _is_hydra(override) and not _is_search(override)
+            for text in _values(override)
+        ]
         own = _check_groups([override for override in parsed if not _is_hydra(override)], search, problems)
         probe = _compose([*fixed, *(_values(override)[0] for override in own if _is_group(override, search))])
         own = _check_keys(own, probe, problems)
@@ -133,6 +137,7 @@ def _search_path(overrides: Sequence[Override], config_dirs: Sequence[str], prob
     for folder in config_dirs:
         if not Path(folder).is_dir():
             problems.append(f"--config-dir {folder} is not a folder.")
+            continue
         paths.append(f"file://{Path(folder).resolve()}")
     for override in overrides:
         if _is_search(override):
@@ -142,9 +147,8 @@ def _search_path(overrides: Sequence[Override], config_dirs: Sequence[str], prob
 
 
 def _choices(group: str, search: Sequence[str]) -> list[str]:
-    return GlobalHydra.instance().config_loader().get_group_options(  # type: ignore[no-any-return]
-        group, config_name="config", overrides=list(search)
-    )
+    loader = GlobalHydra.instance().config_loader()
+    return loader.get_group_options(group, config_name="config", overrides=list(search))
 
 
 def _is_group(override: Override, search: Sequence[str]) -> bool:
@@ -257,7 +261,7 @@ def _resolved(composed: DictConfig, key: str, derived: set[str]) -> Any:
     try:
         node = OmegaConf.select(composed, key, default="???")
         if isinstance(node, DictConfig):
-            return {str(name): _resolved(composed, f"{key}.{name}", derived) for name in node}
+            return {str(child): _resolved(composed, f"{key}.{child!s}", derived) for child in node}
         return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     except OmegaConfBaseException:
         derived.add(key)

@@ -34,7 +34,7 @@ def short_hash(values: Any) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _sha256(path: str, size: int, changed: int) -> str:
+def _sha256(path: str, size: int, changed: int) -> str:  # noqa: ARG001 - keys of the cache
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while block := file.read(1 << 20):

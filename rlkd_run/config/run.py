@@ -65,7 +65,5 @@ class RLKDOptions:
 class TaskOptions:
     """What to do."""
 
-    name: str = option(
-        "what to do", choices=("distill", "train_teacher", "evaluate", "export")
-    )
+    name: str = option("what to do", choices=("distill", "train_teacher", "evaluate", "export"))
     onnx: bool = option("export only: write an ONNX file as well", identity=False)

@@ -63,8 +63,12 @@ class RunConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, in the shape of the composed yaml, with `choices` and `plugins` beside the groups."""
         values = dataclasses.asdict(self)
-        return {**{group: values[group] for group in GROUPS}, **values["top"],
-                "choices": values["choices"], "plugins": values["plugins"]}
+        return {
+            **{group: values[group] for group in GROUPS},
+            **values["top"],
+            "choices": values["choices"],
+            "plugins": values["plugins"],
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:

@@ -28,7 +28,7 @@ def _networks(config: RunConfig, problems: list[str]) -> None:
             if options.pretrained:
                 problems.append(f"{role}.pretrained is for timm models; the zoo publishes no weights.")
     if config.teacher.pretrained and config.teacher.checkpoint:
-        problems.append("teacher.pretrained and teacher.checkpoint exclude each other: the weights come from one place.")
+        problems.append("teacher.pretrained and teacher.checkpoint exclude each other: one of them gives the weights.")
 
 
 def _recipe(config: RunConfig, problems: list[str]) -> None:
@@ -51,17 +51,6 @@ def _agent(config: RunConfig, problems: list[str]) -> None:
         problems.append(f"agent.t_min={agent.t_min} must not be greater than agent.t_max={agent.t_max}.")
     if not agent.state.features:
         problems.append("agent.state.features must name at least one feature.")
-    trains = [epoch for epoch in range(agent.warmup_epochs, epochs + 1) if epoch % agent.train_every == 0]
-    if agent.warmup_epochs > epochs:
-        problems.append(
-            f"The agent would never set a temperature: agent.warmup_epochs={agent.warmup_epochs} is beyond "
-            f"recipe.epochs={epochs}."
-        )
-    elif not trains:
-        problems.append(
-            f"The agent would never be trained: no epoch from {agent.warmup_epochs} (agent.warmup_epochs) to {epochs} "
-            f"is divisible by agent.train_every={agent.train_every}."
-        )
     if agent.time_axis == "instances" and agent.rollout_steps != 1:
         problems.append("agent.time_axis=instances updates once a batch: agent.rollout_steps must be 1.")
     if agent.time_axis == "instances" and agent.reward in ("loss_drop", "probe"):
@@ -73,6 +62,20 @@ def _agent(config: RunConfig, problems: list[str]) -> None:
         band = getattr(agent.exploration, name)
         if len(band) == 2 and band[0] >= band[1]:
             problems.append(f"agent.exploration.{name} must rise, not {band}.")
+
+    trains = [epoch for epoch in range(agent.warmup_epochs, epochs + 1) if epoch % agent.train_every == 0]
+    if epochs < 1:
+        return  # has its own complaint
+    if agent.warmup_epochs > epochs:
+        problems.append(
+            f"The agent would never set a temperature: agent.warmup_epochs={agent.warmup_epochs} is beyond "
+            f"recipe.epochs={epochs}."
+        )
+    elif not trains:
+        problems.append(
+            f"The agent would never be trained: no epoch from {agent.warmup_epochs} (agent.warmup_epochs) to {epochs} "
+            f"is divisible by agent.train_every={agent.train_every}."
+        )
 
 
 def _task(config: RunConfig, problems: list[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -16,6 +17,10 @@ from rlkd_run.models.unwrap import unwrapped
 from rlkd_run.protocol import Needs, Outputs
 
 LOGITS_ONLY = Needs()
+
+# The calls that are under way over a model, innermost last, each with what its hooks have seen so far. Hooks of any
+# other `Network` over the model do nothing, and nothing is kept between calls.
+_CALLS: WeakKeyDictionary[nn.Module, list[tuple[Network, dict[Tap, Any]]]] = WeakKeyDictionary()
 
 
 class Network:
@@ -40,8 +45,7 @@ class Network:
         self._inner = unwrapped(model)
         self._map_taps = map_taps(self._inner) if needs.maps else ()
         self._penultimate_taps = (Tap(classifier_of(self._inner)[0], at_input=True),) if needs.penultimate else ()
-        # None while no call of this object is under way: the hooks then do nothing.
-        self._captured: dict[Tap, Any] | None = None
+        self._calls = _CALLS.setdefault(self._inner, [])
         self._closed = False
         self._hooks = [self._hook(tap) for tap in (*self._map_taps, *self._penultimate_taps)]
 
@@ -62,11 +66,11 @@ class Network:
         if not self._hooks:
             return Outputs(self.model(images))
         captured: dict[Tap, Any] = {}
-        outer, self._captured = self._captured, captured
+        self._calls.append((self, captured))
         try:
             logits = self.model(images)
         finally:
-            self._captured = outer
+            self._calls.pop()
         maps = tuple(spatial(self._inner, tap, captured.get(tap)) for tap in self._map_taps)
         penultimate = [self._vector(captured[tap]) for tap in self._penultimate_taps]
         return Outputs(logits, penultimate[0] if penultimate else None, maps)
@@ -122,8 +126,8 @@ class Network:
 
     def _hook(self, tap: Tap) -> RemovableHandle:
         def keep(value: Any) -> None:
-            if self._captured is not None:
-                self._captured[tap] = value
+            if self._calls and self._calls[-1][0] is self:
+                self._calls[-1][1][tap] = value
 
         module = self._inner.get_submodule(tap.module)
         if tap.at_input:

@@ -65,4 +65,4 @@ class RLKD(Policy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the whole agent."""
-        self.agent.load_state_dict(state)
+        self.agent.load_state_dict(dict(state))

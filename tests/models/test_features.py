@@ -113,7 +113,7 @@ def test_a_failed_call_leaves_nothing_behind() -> None:
     network = Network(zoo(), EVERYTHING)
     with pytest.raises(RuntimeError):
         network(torch.randn(2, 5, 8, 8))
-    assert network._captured is None
+    assert network._calls == []
     assert len(network(torch.randn(2, 3, 8, 8)).maps) == 4
 
 
@@ -170,8 +170,8 @@ def transformer() -> nn.Module:
 
 
 def test_a_transformer_has_a_penultimate_feature(transformer: nn.Module) -> None:
-    network = Network(transformer, Needs(penultimate=True))
-    outputs = network(torch.randn(2, 3, 32, 32))
+    with Network(transformer, Needs(penultimate=True)) as network:
+        outputs = network(torch.randn(2, 3, 32, 32))
     assert outputs.penultimate is not None
     assert outputs.penultimate.shape == (2, network.penultimate_width) == (2, 192)
 

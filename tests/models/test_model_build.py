@@ -58,7 +58,8 @@ def test_building_with_a_check_leaves_the_random_generator_where_building_does()
         ("zoo", "x", "shufflenet_v2"),
         ("timm", "resnet5O", "resnet50"),
         ("timm", "resnet50.a1_in2k", "resnet50.a1_in1k"),
-        ("timm", "hf-hub:someone/resnet50", "timm.list_models()"),
+        ("timm", "hf-hub:someone/resnet50", "seresnet50"),
+        ("timm", "qqqqqq", "timm.list_models()"),
     ],
 )
 def test_unknown_names_bring_the_nearest(source: str, model: str, nearest: str) -> None:

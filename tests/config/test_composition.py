@@ -1,0 +1,223 @@
+"""From a command line to a checked configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rlkd_run.config.composition import compose_command, config_folder
+from rlkd_run.config.runconfig import GROUPS, RunConfig
+from rlkd_run.errors import ConfigError
+
+
+def problems_of(*overrides: str, **options: object) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        compose_command(overrides, **options)  # type: ignore[arg-type]
+    return caught.value.problems
+
+
+def only(*overrides: str) -> RunConfig:
+    (run,) = compose_command(overrides).runs
+    return run
+
+
+def test_the_main_command_is_the_papers_recipe() -> None:
+    run = only("teacher=resnet56", "student=resnet20")
+    assert (run.dataset.name, run.method.name, run.temperature.name) == ("cifar100", "kd", "rlkd")
+    recipe = run.recipe
+    assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.milestones) == (240, 64, 0.05, [150, 180, 210])
+    assert (recipe.momentum, recipe.weight_decay, recipe.lr_decay) == (0.9, 5e-4, 0.1)
+    assert (run.method.ce_weight, run.method.kl_weight) == (0.1, 0.9)
+    assert (run.agent.warmup_epochs, run.agent.train_every, run.agent.warmup_temperature) == (20, 20, 4.0)
+
+
+def all_choices() -> list[str]:
+    return [
+        f"{group.name}={choice.stem}"
+        for group in sorted(config_folder().iterdir())
+        if group.name in (*GROUPS, "pair", "experiment")
+        for choice in sorted(group.glob("*.yaml"))
+    ]
+
+
+@pytest.mark.parametrize("choice", all_choices())
+def test_every_yaml_composes(choice: str) -> None:
+    extra = {"dataset=folder": ["dataset.root=x"]}
+    for role in ("teacher", "student"):
+        extra[f"{role}=timm"] = [f"{role}.model=resnet10t"]
+    if choice in ("task=evaluate", "task=export"):
+        assert "needs run=FOLDER" in problems_of(choice)[0]
+    else:
+        assert only(choice, *extra.get(choice, []))
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "shufflenet_v1", "shufflenet_v2"])
+def test_students_bring_their_learning_rate(name: str) -> None:
+    assert only(f"student={name}").recipe.lr == 0.01
+    assert only(f"student={name}", "recipe.lr=0.05").recipe.lr == 0.05
+
+
+def test_a_pair_sets_both_networks() -> None:
+    run = only("pair=wrn_40_2-shufflenet_v1")
+    assert (run.teacher.model, run.student.model) == ("wrn_40_2", "shufflenet_v1")
+
+
+@pytest.mark.parametrize(
+    ("epochs", "milestones", "warmup"),
+    [(240, [150, 180, 210], 20), (120, [75, 90, 105], 10), (24, [15, 18, 21], 2), (2, [1, 2, 2], 1), (1, [1, 1, 1], 1)],
+)
+def test_epochs_move_the_schedule_in_proportion(epochs: int, milestones: list[int], warmup: int) -> None:
+    run = only(f"recipe.epochs={epochs}")
+    assert run.recipe.milestones == run.teacher.recipe.milestones == milestones
+    assert run.agent.warmup_epochs == run.agent.train_every == warmup
+    assert run.teacher.recipe.epochs == epochs
+
+
+def test_what_is_set_does_not_move() -> None:
+    run = only("recipe.epochs=24", "agent.warmup_epochs=5", "agent.train_every=3", "recipe.milestones=[4,8]")
+    assert (run.agent.warmup_epochs, run.agent.train_every, run.recipe.milestones) == (5, 3, [4, 8])
+
+
+def test_all_problems_at_once() -> None:
+    found = problems_of("teacher=resnet5", "recipe.epoch=3", "epochs=3", "recipe.lr=-1", "recipe.batch_size=abc", "foo")
+    assert found == [
+        "'foo' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10.",
+        "teacher=resnet5 is not a choice; did you mean resnet56?",
+        "recipe.epoch is not an option; did you mean recipe.epochs?",
+        "epochs is not an option; did you mean recipe.epochs?",
+        "recipe.batch_size must be a whole number, not 'abc'.",
+        "recipe.lr must be greater than 0, not -1.0.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["recipe.epochs=0"], "recipe.epochs must be at least 1, not 0."),
+        (["recipe.epochs=abc"], "recipe.epochs must be a whole number, not 'abc'."),
+        (["recipe.lr=nan"], "recipe.lr must be a finite number, not nan."),
+        (["recipe.milestones=3"], "recipe.milestones must be a list, not 3."),
+        (["recipe.milestones=[8,4]"], "recipe.milestones must rise, not [8, 4]."),
+        (["agent=null"], "agent cannot be left out; valid: official_code, paper"),
+        (["agent.t_min=11"], "agent.t_min=11.0 must not be greater than agent.t_max=10.0."),
+        (["agent.reward=loss"], "agent.reward=loss is not a choice; did you mean loss_drop?"),
+        (["agent.state=3"], "agent.state must be a group of keys, not 3."),
+        (
+            ["agent.state.features=[student_margn]"],
+            "agent.state.features[0]=student_margn is not a choice; did you mean student_margin?",
+        ),
+        (["agent.state.features=[]"], "agent.state.features must name at least one feature."),
+        (
+            ["agent.warmup_epochs=241"],
+            "The agent would never set a temperature: agent.warmup_epochs=241 is beyond recipe.epochs=240.",
+        ),
+        (
+            ["agent.train_every=300"],
+            "The agent would never be trained: no epoch from 20 (agent.warmup_epochs) to 240 is divisible by ",
+        ),
+        (
+            ["agent=official_code", "agent.rollout_steps=4"],
+            "agent.time_axis=instances updates once a batch: agent.rollout_steps must be 1.",
+        ),
+        (["agent=official_code", "agent.reward=probe"], "agent.reward=probe needs agent.time_axis=steps."),
+        (["agent.exploration.high=[0.3,0.2]"], "agent.exploration.high must rise, not [0.3, 0.2]."),
+        (["agent.exploration.low=[0.5]"], "agent.exploration.low must have two values, from and to."),
+        (["dataset.mean=[0.5]"], "dataset.mean must have three values, one a channel."),
+        (["dataset.flip=1"], "dataset.flip must be true or false, not 1."),
+        (["dataset.val_split=1"], "dataset.val_split must be less than 1, not 1.0."),
+        (["teacher.model=resnet57"], "teacher.model=resnet57 is not in the zoo; did you mean resnet56?"),
+        (["student.pretrained=true"], "student.pretrained is for timm models; the zoo publishes no weights."),
+        (["teacher=timm"], "teacher.model must be set."),
+        (["dataset=folder"], "dataset.root must be set."),
+        (["method.name=kdd"], "method.name=kdd is not registered; did you mean kd?"),
+        (["recipe.nesterov=true", "recipe.momentum=0"], "recipe.nesterov needs recipe.momentum > 0."),
+        (["temperature.value=4"], "temperature.value is not an option; did you mean temperature.name?"),
+        (["+agent.foo=1"], "agent.foo is not an option; "),
+        (["run=here"], "run=here is for task=evaluate and task=export, not task=distill."),
+        (["task=export", "run=here"], "run=here is not the folder of a finished run: it has no result.json."),
+        (["seed=-1"], "seed must be at least 0, not -1."),
+        (["hydra.foo=1"], "The configuration does not compose: "),
+        (["~recipe.lr"], "recipe.lr must be set."),
+    ],
+)
+def test_each_mistake_is_one_sentence(overrides: list[str], sentence: str) -> None:
+    (found,) = problems_of(*overrides)
+    assert found.startswith(sentence)
+    assert "\n" not in found
+
+
+def test_pretrained_and_checkpoint_exclude_each_other() -> None:
+    found = problems_of("teacher=timm", "teacher.model=resnet10t", "teacher.pretrained=true", "teacher.checkpoint=x")
+    assert found == ["teacher.pretrained and teacher.checkpoint exclude each other: one of them gives the weights."]
+
+
+def test_agent_keys_are_not_judged_where_no_agent_acts() -> None:
+    assert only("temperature=fixed", "agent.warmup_epochs=500")
+
+
+def test_commas_sweep_with_or_without_m() -> None:
+    command = compose_command(["seed=0,1", "temperature=fixed,rlkd"])
+    assert command.is_sweep
+    assert [(run.seed, run.temperature.name) for run in command.runs] == [
+        (0, "fixed"),
+        (0, "rlkd"),
+        (1, "fixed"),
+        (1, "rlkd"),
+    ]
+    assert not compose_command(["seed=1"]).is_sweep
+    assert compose_command(["seed=1"], multirun=True).is_sweep
+
+
+def test_mistakes_in_any_job_of_a_sweep_are_found() -> None:
+    assert problems_of("seed=0,1,x", "recipe.lr=0.1,-1") == [
+        "recipe.lr must be greater than 0, not -1.0.",
+        "seed must be a whole number, not 'x'.",
+    ]
+
+
+def test_an_experiment_may_be_a_sweep_and_be_narrowed(tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "both.yaml").write_text(
+        "# @package _global_\n"
+        "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      pair: resnet56-resnet20,vgg13-vgg8\n"
+        "series: both\n"
+    )
+    mine = {"config_dirs": [str(folder.parent)]}
+    whole = compose_command(["experiment=both"], **mine)  # type: ignore[arg-type]
+    assert whole.is_sweep
+    assert [run.student.model for run in whole.runs] == ["resnet20", "vgg8"]
+    assert {run.top.series for run in whole.runs} == {"both"}
+    narrowed = compose_command(["experiment=both", "pair=vgg13-vgg8", "seed=0,1"], **mine)  # type: ignore[arg-type]
+    assert [(run.student.model, run.seed) for run in narrowed.runs] == [("vgg8", 0), ("vgg8", 1)]
+
+
+def test_own_yaml_files_are_found_and_named(tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "recipe"
+    folder.mkdir(parents=True)
+    (folder / "short.yaml").write_text("defaults:\n  - cifar\n  - _self_\nepochs: 7\n")
+    (run,) = compose_command(["recipe=short"], config_dirs=[str(folder.parent)]).runs
+    assert run.recipe.epochs == 7
+    assert "recipe=shrt is not a choice; did you mean short?" in problems_of(
+        "recipe=shrt", config_dirs=[str(folder.parent)]
+    )
+    assert problems_of(config_dirs=["nowhere"])[0] == "--config-dir nowhere is not a folder."
+
+
+def test_a_plugin_that_is_missing_is_named() -> None:
+    assert problems_of(plugins=["no_such_module"]) == [
+        "--plugin no_such_module: no module named no_such_module; is its folder on PYTHONPATH?"
+    ]
+
+
+def test_to_dict_and_back() -> None:
+    run = only("agent=official_code", "seed=3")
+    assert RunConfig.from_dict(run.to_dict()) == run
+    assert run.choices["agent"] == "official_code"
+
+
+def test_a_stored_configuration_with_unknown_keys_is_refused() -> None:
+    values = {**only().to_dict(), "colour": "red"}
+    with pytest.raises(ConfigError, match="colour is not an option"):
+        RunConfig.from_dict(values)

@@ -1,0 +1,106 @@
+"""Same command, same folder; anything that can change the result, another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rlkd_run.config.composition import compose_command
+from rlkd_run.config.identity import cell_hash, run_folder, run_hash, teacher_folder
+from rlkd_run.config.runconfig import RunConfig
+
+
+def only(*overrides: str) -> RunConfig:
+    (run,) = compose_command(overrides).runs
+    return run
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "dataset.root=elsewhere",
+        "output_root=elsewhere",
+        "series=mine",
+        "runtime.device=cpu",
+        "runtime.num_threads=1",
+        "runtime.num_workers=0",
+        "runtime.progress=false",
+        "runtime.tensorboard=false",
+        "runtime.checkpoint_minutes=1",
+        "runtime.eval_batch_size=7",
+        "student.lr=0.05",
+    ],
+)
+def test_what_cannot_change_the_result_changes_no_hash(override: str) -> None:
+    assert run_hash(only(override)) == run_hash(only())
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=1",
+        "recipe.epochs=10",
+        "recipe.lr=0.1",
+        "recipe.batch_size=32",
+        "student=resnet32",
+        "teacher=resnet110",
+        "teacher.seed=1",
+        "teacher.recipe.lr=0.1",
+        "dataset=cifar10",
+        "dataset.train_limit=1000",
+        "dataset.val_split=0.1",
+        "temperature=fixed",
+        "agent=official_code",
+        "agent.t_max=8",
+        "agent.state.margin=second_smallest",
+        "method.kl_weight=0.5",
+    ],
+)
+def test_what_can_change_the_result_changes_the_hash(override: str) -> None:
+    assert run_hash(only(override)) != run_hash(only())
+
+
+def test_the_agents_options_play_no_part_under_a_fixed_temperature() -> None:
+    assert run_hash(only("temperature=fixed", "agent.t_max=8")) == run_hash(only("temperature=fixed"))
+
+
+def test_a_cell_is_a_run_without_its_seed() -> None:
+    assert cell_hash(only("seed=1")) == cell_hash(only("seed=2"))
+    assert cell_hash(only("recipe.lr=0.1")) != cell_hash(only())
+
+
+def test_a_teacher_is_shared_by_runs_that_differ_in_what_does_not_concern_it() -> None:
+    shared = teacher_folder(only())
+    for override in ("seed=1", "student=vgg8", "recipe.lr=0.1", "temperature=fixed", "agent.t_max=8"):
+        assert teacher_folder(only(override)) == shared
+    for override in (
+        "teacher.seed=1",
+        "recipe.epochs=10",
+        "recipe.batch_size=32",
+        "dataset.train_limit=1000",
+        "teacher=vgg13",
+        "recipe.weight_decay=0",
+    ):
+        assert teacher_folder(only(override)) != shared
+
+
+def test_a_given_checkpoint_counts_by_its_content() -> None:
+    Path("a.pth").write_bytes(b"one")
+    Path("b.pth").write_bytes(b"one")
+    Path("c.pth").write_bytes(b"two")
+    hashes = [run_hash(only(f"teacher.checkpoint={name}.pth")) for name in "abc"]
+    assert hashes[0] == hashes[1] != hashes[2]
+    assert run_hash(only("teacher.checkpoint=a.pth", "teacher.recipe.lr=1")) == hashes[0]
+
+
+def test_a_folder_of_images_counts_by_its_place() -> None:
+    here = run_hash(only("dataset=folder", "dataset.root=images"))
+    assert here == run_hash(only("dataset=folder", f"dataset.root={Path('images').resolve()}"))
+    assert here != run_hash(only("dataset=folder", "dataset.root=others"))
+
+
+def test_the_folders_name_is_readable() -> None:
+    folder = run_folder(only("series=mine", "output_root=out", "student=timm", "student.model=resnet10t.c3_in1k"))
+    assert folder.parent == Path("out/mine")
+    assert folder.name.startswith("cifar100-resnet56-resnet10t.c3_in1k-kd-rlkd-seed0-")

@@ -1,0 +1,89 @@
+"""What many tests share: the command in this process or in one of its own, and where real data lie."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+# The smallest run that goes through everything: real digits, a tiny teacher and student, agent acting and learning.
+TINY = [
+    "dataset=digits",
+    "dataset.train_limit=200",
+    "dataset.test_limit=100",
+    "teacher=resnet14",
+    "student=resnet8",
+    "recipe.epochs=2",
+    "runtime.num_threads=1",
+    "runtime.tensorboard=false",
+]
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test runs in a folder of its own, so that what it writes is seen, and harms nobody."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture
+def rlkd_run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """The command in this process."""
+    from rlkd_run.cli import main
+
+    def run(*arguments: str) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        out, err = capsys.readouterr()
+        return Ended(int(ended.value.code or 0), out, err)
+
+    return run
+
+
+def command(*arguments: str) -> list[str]:
+    """The command for a process of its own."""
+    return [sys.executable, "-W", "error::UserWarning", "-m", "rlkd_run", *arguments]
+
+
+@pytest.fixture
+def rlkd_run_process() -> Callable[..., Ended]:
+    """The command in a process of its own."""
+
+    def run(*arguments: str, **environment: str) -> Ended:
+        done = subprocess.run(
+            command(*arguments), capture_output=True, text=True, timeout=300, env={**os.environ, **environment}
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder with the real CIFAR-100 and Imagenette."""
+    root = os.environ.get("RLKD_DATA")
+    if not root or not Path(root, "cifar-100-python").is_dir():
+        pytest.skip("RLKD_DATA does not point to the real CIFAR-100")
+    return Path(root)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the reference checkpoint."""
+    root = os.environ.get("RLKD_SHARED")
+    if not root or not Path(root).is_dir():
+        pytest.skip("RLKD_SHARED does not point to the reference files")
+    return Path(root)
