@@ -1,0 +1,114 @@
+"""Checkpoints: whole or not at all, verified, pruned."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rlkd_run.checkpoint import Checkpoints
+from rlkd_run.files import write_atomically
+
+
+def state(value: float) -> dict[str, Any]:
+    return {"weights": torch.full((100,), float(value)), "epoch": 3, "history": {"rows": [{"a": 1.0}]}, "none": None}
+
+
+def test_save_and_load() -> None:
+    store = Checkpoints(Path("c"))
+    assert store.load() is None
+    store.save(state(1), epoch=1, step=0)
+    found = store.load()
+    assert found is not None
+    assert torch.equal(found["weights"], torch.ones(100))
+    assert found["history"] == {"rows": [{"a": 1.0}]}
+
+
+def test_old_ones_are_pruned_in_order_of_epoch_and_step() -> None:
+    store = Checkpoints(Path("c"))
+    for epoch, step in [(9, 0), (9, 100), (10, 0), (10, 7)]:
+        store.save(state(epoch + step), epoch=epoch, step=step)
+    assert sorted(path.name for path in Path("c").iterdir()) == [
+        "epoch-00010-step-0000000.pt",
+        "epoch-00010-step-0000007.pt",
+    ]
+    store.remove()
+    assert not Path("c").exists()
+
+
+@pytest.mark.parametrize("damage", ["truncate", "empty", "flip", "garbage"])
+def test_a_damaged_one_is_named_and_passed_over(damage: str) -> None:
+    said: list[str] = []
+    store = Checkpoints(Path("c"), say=said.append)
+    store.save(state(1), epoch=1, step=0)
+    path = store.save(state(2), epoch=2, step=0)
+    content = bytearray(path.read_bytes())
+    if damage == "truncate":
+        content = content[: len(content) // 2]
+    elif damage == "empty":
+        content = bytearray()
+    elif damage == "flip":
+        content[content.index(b"\x00\x00\x00\x40" * 4)] ^= 0xFF  # inside the weights: float32 2.0
+    else:
+        content = bytearray(os.urandom(500))
+    path.write_bytes(content)
+    found = store.load()
+    assert found is not None
+    assert torch.equal(found["weights"], torch.ones(100))
+    (sentence,) = said
+    assert sentence.startswith(f"{path} does not verify (")
+    assert "\n" not in sentence
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("exploded",)
+
+
+def test_nothing_in_a_checkpoint_is_executed() -> None:
+    store = Checkpoints(Path("c"), say=lambda sentence: None)
+    Path("c").mkdir()
+    torch.save({"a": Bomb()}, "c/epoch-00001-step-0000000.pt")
+    with pytest.raises(pickle.UnpicklingError, match="mkdir"):
+        torch.load("c/epoch-00001-step-0000000.pt", weights_only=True)
+    assert store.load() is None
+    assert not Path("exploded").exists()
+
+
+def test_leftovers_of_a_killed_process_are_removed() -> None:
+    store = Checkpoints(Path("c"))
+    store.save(state(1), epoch=1, step=0)
+    Path("c/.epoch-00002-step-0000000.pt.1234.tmp").write_bytes(b"half")
+    assert store.load() is not None
+    assert [path.name for path in Path("c").iterdir()] == ["epoch-00001-step-0000000.pt"]
+
+
+def test_a_full_disk_leaves_the_previous_one_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Checkpoints(Path("c"))
+    store.save(state(1), epoch=1, step=0)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        store.save(state(2), epoch=2, step=0)
+    assert [path.name for path in Path("c").iterdir()] == ["epoch-00001-step-0000000.pt"]
+    found = store.load()
+    assert found is not None
+    assert torch.equal(found["weights"], torch.ones(100))
+
+
+def test_atomic_writing_replaces_whole_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path("file")
+    write_atomically(path, b"old")
+    monkeypatch.setattr(os, "replace", lambda *names: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+    with pytest.raises(OSError, match="broken"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [found.name for found in Path().iterdir()] == ["file"]

@@ -1,0 +1,141 @@
+"""The run folder: lock, status, and nothing left behind by a mistake."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from rlkd_run.environment import provenance
+from rlkd_run.errors import ConfigError, Interrupted, RunError
+from rlkd_run.record import RunFolder, finished, read_json
+
+
+def status(folder: Path) -> dict[str, object]:
+    values: dict[str, object] = json.loads((folder / "status.json").read_text())
+    return values
+
+
+def test_status_is_kept_up_and_added_to() -> None:
+    with RunFolder(Path("out/run")) as folder:
+        folder.status("running", epoch=1)
+        folder.status("running", epoch=2, note="x")
+    found = status(Path("out/run"))
+    assert (found["state"], found["epoch"], found["note"], found["process"]) == ("running", 2, "x", os.getpid())
+
+
+def test_a_failure_leaves_its_traceback() -> None:
+    with pytest.raises(RunError), RunFolder(Path("run")) as folder:
+        folder.status("running")
+        raise RunError("it broke")
+    found = status(Path("run"))
+    assert (found["state"], found["message"]) == ("failed", "it broke")
+    assert "RunError: it broke" in str(found["traceback"])
+
+
+def test_an_interruption_is_no_failure() -> None:
+    with pytest.raises(Interrupted), RunFolder(Path("run")):
+        raise Interrupted(signal.SIGTERM)
+    assert status(Path("run"))["state"] == "interrupted"
+
+
+def test_a_mistake_leaves_nothing_behind() -> None:
+    with pytest.raises(ConfigError), RunFolder(Path("a/b/run")) as folder:
+        folder.write_config({"x": 1})
+        raise ConfigError("a corrupt image")
+    assert list(Path().iterdir()) == []
+
+
+def test_a_mistake_removes_no_more_than_was_made() -> None:
+    Path("a/other").mkdir(parents=True)
+    with pytest.raises(ConfigError), RunFolder(Path("a/b/run")):
+        raise ConfigError("a corrupt image")
+    assert [path.name for path in Path("a").iterdir()] == ["other"]
+
+
+def test_a_mistake_keeps_what_was_reached_before() -> None:
+    with pytest.raises(ConfigError), RunFolder(Path("run")) as folder:
+        (folder.path / "checkpoints").mkdir()
+        raise ConfigError("a corrupt image")
+    assert status(Path("run"))["state"] == "failed"
+
+
+def test_the_result_ends_the_run() -> None:
+    with RunFolder(Path("run")) as folder:
+        assert not finished(folder.path)
+        with pytest.raises(ValueError, match="JSON"):
+            folder.write_result({"top1": float("nan")})
+        folder.write_result({"top1": 1.5})
+    assert finished(Path("run"))
+    assert read_json(Path("run/result.json")) == {"schema": 1, "top1": 1.5}
+    assert status(Path("run"))["state"] == "finished"
+
+
+def test_metrics_have_the_columns_of_all_rows() -> None:
+    with RunFolder(Path("run")) as folder:
+        folder.write_metrics([{"epoch": 1, "a": 2.5}, {"epoch": 2, "a": 3.5, "b": 1}])
+    assert Path("run/metrics.csv").read_text() == "epoch,a,b\n1,2.5,\n2,3.5,1\n"
+
+
+def test_a_folder_that_cannot_be_written_is_a_mistake() -> None:
+    Path("file").write_text("")
+    with pytest.raises(ConfigError, match=r"The run folder file/run cannot be written: Not a directory\."):
+        RunFolder(Path("file/run")).__enter__()
+
+
+@pytest.mark.parametrize(("text", "words"), [("{", "is not valid JSON"), ("[]", "does not hold a JSON object")])
+def test_unreadable_json_is_named(text: str, words: str) -> None:
+    Path("x.json").write_text(text)
+    with pytest.raises(ConfigError, match=f"x.json {words}"):
+        read_json(Path("x.json"))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_json(Path("y.json"))
+
+
+def hold(path: str, seconds: float) -> None:
+    with RunFolder(Path(path)) as folder:
+        folder.status("running")
+        time.sleep(seconds)
+
+
+@pytest.fixture
+def holder() -> object:
+    process = multiprocessing.get_context("spawn").Process(target=hold, args=(str(Path("run").resolve()), 2.0))
+    process.start()
+    while not Path("run/status.json").exists():
+        time.sleep(0.05)
+    yield process
+    process.kill()
+    process.join()
+
+
+def test_one_process_a_folder(holder: multiprocessing.Process) -> None:
+    with pytest.raises(ConfigError, match=f"run is being worked on by process {holder.pid} on .*: wait for it"):
+        RunFolder(Path("run")).__enter__()
+
+
+def test_a_teachers_folder_is_waited_for(holder: multiprocessing.Process, capsys: pytest.CaptureFixture[str]) -> None:
+    with RunFolder(Path("run"), wait=True):
+        assert not holder.is_alive() or holder.join(1) is None
+    assert capsys.readouterr().out.count("waiting for process") == 1
+
+
+def test_a_killed_process_leaves_no_lock(holder: multiprocessing.Process) -> None:
+    holder.kill()
+    holder.join()
+    with RunFolder(Path("run")):
+        pass
+
+
+def test_provenance_names_versions_and_no_host() -> None:
+    import socket
+
+    facts = provenance({"device": "cpu"})
+    assert facts["packages"]["torch"]
+    assert facts["machine"]["device"] == "cpu"
+    assert socket.gethostname() not in json.dumps(facts)

@@ -1,0 +1,222 @@
+"""The loop: same seed, same bits; resumed anywhere, same bits; nothing in a step waits for the device."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from rlkd_run import teachers
+from rlkd_run.config.composition import compose_command
+from rlkd_run.experiment import build, open_data
+from rlkd_run.protocol import Batch, MixPlan
+from rlkd_run.seeding import derive_seed
+from rlkd_run.training import Schedule, Trainer
+
+CPU = torch.device("cpu")
+SMALL = ["dataset=digits", "dataset.train_limit=110", "teacher=resnet14", "student=resnet8", "recipe.epochs=3",
+         "recipe.batch_size=16"]  # fmt: skip
+
+
+def make(*overrides: str) -> Trainer:
+    (config,) = compose_command([*SMALL, *overrides]).runs
+    dataset = open_data(config, CPU)
+    teacher = teachers.Teacher(teachers.build(config, dataset, CPU), "fresh", None)
+    objective = build(config, dataset, teacher, CPU)
+    torch.manual_seed(derive_seed(config.seed, "training"))
+    loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
+    return Trainer(objective, loader, Schedule.of(config.recipe), CPU)
+
+
+def nothing() -> None:
+    pass
+
+
+def same(left: Any, right: Any) -> bool:
+    """Whether two states are equal to the last bit."""
+    if isinstance(left, torch.Tensor):
+        return left.dtype == right.dtype and torch.equal(left.nan_to_num(-1e9), right.nan_to_num(-1e9))
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, (list, tuple)):
+        return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
+    return bool(left == right)
+
+
+def stored(state: Any) -> Any:
+    """What a checkpoint file gives back."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+POLICIES = {
+    "fixed": ["temperature=fixed"],
+    "rlkd": ["agent.warmup_epochs=2", "agent.train_every=2", "agent.rollout_steps=4"],
+    "rlkd loss_drop": ["agent.reward=loss_drop", "agent.rollout_steps=4"],
+    "rlkd probe": ["agent.reward=probe", "agent.probe_images=20", "agent.rollout_steps=4"],
+    "official code": ["agent=official_code", "agent.warmup_epochs=1"],
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_equal_seeds_end_in_equal_bits(policy: list[str]) -> None:
+    states = []
+    for _ in range(2):
+        trainer = make(*policy)
+        for _ in range(2):
+            trainer.run_epoch(nothing)
+        states.append(stored(trainer.state_dict()))
+    assert same(*states)
+    other = make(*policy, "seed=1")
+    other.run_epoch(nothing)
+    other.run_epoch(nothing)
+    assert not same(states[0]["objective"]["model"], other.state_dict()["objective"]["model"])
+
+
+class StopHereError(Exception):
+    pass
+
+
+def run_until(trainer: Trainer, epochs: int, step: int) -> None:
+    """Whole epochs, then some steps of the next one."""
+    for _ in range(epochs):
+        trainer.run_epoch(nothing)
+
+    def after_step() -> None:
+        if trainer.step == step:
+            raise StopHereError
+
+    if step:
+        with pytest.raises(StopHereError):
+            trainer.run_epoch(after_step)
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+@pytest.mark.parametrize(("epochs", "step"), [(0, 3), (1, 0), (1, 6)])
+def test_a_resumed_training_ends_in_the_same_bits(policy: list[str], epochs: int, step: int) -> None:
+    undisturbed = make(*policy)
+    run_until(undisturbed, 3, 0)
+    first = make(*policy)
+    run_until(first, epochs, step)
+    state = stored(first.state_dict())
+    torch.manual_seed(99)
+    second = make(*policy, "dataset.download=false")
+    torch.manual_seed(98)
+    second.load_state_dict(state)
+    while second.epoch < 3:
+        second.run_epoch(nothing)
+    assert same(stored(undisturbed.state_dict()), stored(second.state_dict()))
+
+
+class NoSync(TorchDispatchMode):
+    """Fails on the operation behind ``.item()``, ``bool(tensor)``, ``float(tensor)`` and the like."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        assert func is not torch.ops.aten._local_scalar_dense.default, "a step waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_nothing_in_a_step_waits_for_the_device(policy: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make(*policy)
+    trainer.run_epoch(nothing)  # the agent acts and learns in the second one
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise AssertionError("a step waits for the device")
+
+    for name in ("item", "cpu", "tolist", "numpy", "__bool__", "__float__", "__int__", "nonzero"):
+        monkeypatch.setattr(torch.Tensor, name, refuse)
+    with NoSync():
+        trainer.run_epoch(nothing)
+
+
+def test_the_watch_for_waiting_works() -> None:
+    with NoSync(), pytest.raises(AssertionError, match="waits"):
+        torch.ones(1).item()
+
+
+def test_the_teacher_is_left_alone() -> None:
+    trainer = make()
+    teacher = trainer.objective.teacher.model  # type: ignore[attr-defined]
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    trainer.run_epoch(nothing)
+    assert not teacher.training
+    assert same(before, dict(teacher.state_dict()))
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_the_schedule_drops_after_its_milestones() -> None:
+    schedule = Schedule(240, 0.05, [150, 180, 210], 0.1, 0.9, False, 5e-4)
+    rates = {epoch: schedule.lr_at(epoch) for epoch in (1, 150, 151, 180, 181, 210, 211, 240)}
+    expected = [0.05, 0.05, 5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5]
+    assert list(rates.values()) == pytest.approx(expected)
+
+
+def test_groups_with_a_rate_of_their_own_keep_their_proportion() -> None:
+    trainer = make()
+    trainer.optimizer.param_groups[0]["lr_factor"] = 0.5
+    trainer.set_lr(0.2)
+    assert trainer.optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_a_loss_that_is_not_finite_is_flagged_with_its_step() -> None:
+    trainer = make("temperature=fixed")
+    original = trainer.objective.losses
+    assert trainer.bad_step() is None
+
+    def broken(batch: Batch, epoch: int, step: int) -> Any:
+        losses = original(batch, epoch, step)
+        return losses._replace(parts={"ce": losses.parts["ce"] * (float("nan") if step >= 4 else 1.0)})
+
+    trainer.objective.losses = broken  # type: ignore[method-assign]
+    trainer.run_epoch(nothing)
+    assert trainer.bad_step() == 4
+
+
+def test_looking_again_leaves_the_student_as_it_was() -> None:
+    trainer = make("agent.reward=loss_drop", "agent.warmup_epochs=1", "agent.train_every=1")
+    objective: Any = trainer.objective
+    batch = next(iter(trainer.loader.epoch(1)))
+    objective.model.train()
+    before = {name: value.clone() for name, value in objective.model.state_dict().items()}
+    again = objective._logits_again(batch.images)
+    assert same(before, dict(objective.model.state_dict()))
+    assert torch.equal(again, objective.model(batch.images))
+
+
+def test_means_are_those_of_all_images() -> None:
+    trainer = make("temperature=fixed", "temperature.value=3")
+    seen: list[float] = []
+    original = trainer.objective.losses
+
+    def watch(batch: Batch, epoch: int, step: int) -> Any:
+        losses = original(batch, epoch, step)
+        seen.extend([sum(part.item() for part in losses.parts.values())] * len(batch.target))
+        return losses
+
+    trainer.objective.losses = watch  # type: ignore[method-assign]
+    trainer.run_epoch(nothing)
+    means = trainer.meter.read()
+    assert len(seen) == 110
+    assert means["loss"] == pytest.approx(sum(seen) / len(seen), rel=1e-5)
+    assert means["t_mean"] == pytest.approx(3)
+
+
+def test_exploration_reaches_the_loader() -> None:
+    trainer = make("recipe.epochs=4", "agent.warmup_epochs=1", "agent.train_every=2")
+    plans: list[MixPlan | None] = []
+    original: Callable[[int], MixPlan | None] = trainer.objective.begin_epoch
+
+    def watch(epoch: int) -> MixPlan | None:
+        plans.append(original(epoch))
+        return plans[-1]
+
+    trainer.objective.begin_epoch = watch  # type: ignore[method-assign]
+    run_until(trainer, 3, 0)
+    assert [plan is not None for plan in plans] == [False, True, False]
