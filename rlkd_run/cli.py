@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
@@ -51,7 +52,7 @@ def _run(arguments: list[str]) -> int:
     parser = get_args_parser()
     parser.prog = "rlkd-run"
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import a module of your own")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)  # flags may stand between overrides
     from rlkd_run.config.composition import compose_command, register_resolvers
 
     register_resolvers()
@@ -64,7 +65,7 @@ def _run(arguments: list[str]) -> int:
             multirun=options.multirun,
         )
     if informs or options.cfg:
-        return _leave_to_hydra(arguments)
+        return _leave_to_hydra([*_flags(arguments, options), *options.overrides])
     if command.is_sweep:
         from rlkd_run.sweep import run_sweep
 
@@ -75,24 +76,24 @@ def _run(arguments: list[str]) -> int:
     return 0
 
 
+def _flags(arguments: list[str], options: argparse.Namespace) -> list[str]:
+    """What remains for Hydra when the overrides and our own flag are taken away."""
+    own = {"--plugin", *(f"--plugin={module}" for module in options.plugin), *options.plugin}
+    return [text for text in arguments if text not in own and text not in options.overrides]
+
+
 def _leave_to_hydra(arguments: list[str]) -> int:
     """Help, completion and ``--cfg`` are Hydra's own."""
     import hydra
 
     from rlkd_run.config.composition import config_folder
 
-    passed = [text for index, text in enumerate(arguments) if not _is_plugin(arguments, index)]
-    previous, sys.argv = sys.argv, ["rlkd-run", *passed]
+    previous, sys.argv = sys.argv, ["rlkd-run", *arguments]
     try:
         hydra.main(config_path=str(config_folder()), config_name="config", version_base="1.3")(_nothing)()
     finally:
         sys.argv = previous
     return 0
-
-
-def _is_plugin(arguments: list[str], index: int) -> bool:
-    text = arguments[index]
-    return text == "--plugin" or text.startswith("--plugin=") or (index > 0 and arguments[index - 1] == "--plugin")
 
 
 def _nothing(config: object) -> None:

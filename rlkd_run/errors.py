@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class ConfigError(Exception):
@@ -32,3 +33,12 @@ class Interrupted(Exception):
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
         super().__init__(f"stopped by signal {signal_number}")
+
+
+@contextmanager
+def about(key: str) -> Iterator[None]:
+    """Let the complaints of what is done inside begin with the full key of the option that they are about."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{key}: {problem}" for problem in error.problems) from error

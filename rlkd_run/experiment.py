@@ -13,6 +13,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, open_dataset
 from rlkd_run.device import describe, prepare
 from rlkd_run.environment import provenance
+from rlkd_run.errors import about
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.fit import Fit, evaluations
 from rlkd_run.methods.base import Setting
@@ -22,10 +23,9 @@ from rlkd_run.models.features import Network
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import save_weights
 from rlkd_run.objectives import Distillation
-from rlkd_run.protocol import Batch
+from rlkd_run.protocol import Batch, Needs
 from rlkd_run.record import RunFolder
 from rlkd_run.seeding import derive_seed
-from rlkd_run.teachers import Teacher
 from rlkd_run.temperature.base import PolicySetting
 from rlkd_run.training import Schedule, Trainer
 
@@ -41,8 +41,10 @@ def distill(config: RunConfig) -> None:
     """
     device = prepare(config.runtime)
     dataset = open_data(config, device)
-    teacher = teachers.obtain(config, teachers_data(config, dataset, device), device)
+    # Everything is put together before a teacher is trained, so that a mistake costs no teacher.
+    teacher = teachers.build(config, dataset, device)
     objective = build(config, dataset, teacher, device)
+    origin = teachers.equip(config, teacher, teachers_data(config, dataset, device), device)
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
     with RunFolder(run_folder(config)) as folder:
         folder.write_config(config.to_dict())
@@ -53,9 +55,9 @@ def distill(config: RunConfig) -> None:
             print(f"resumed   after {fit.trainer.epoch} epochs and {fit.trainer.step} steps", flush=True)
         else:
             test = dataset.test_batches(config.runtime.eval_batch_size)
-            fit.facts["teacher"] = evaluate(teacher.model, test)._asdict()
+            fit.facts["teacher"] = evaluate(teacher, test)._asdict()
         measured = Accuracy(**fit.facts["teacher"])
-        print(f"teacher   {teacher.origin}, {measured.top1:.2f} % top-1", flush=True)
+        print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
         teachers.warn_if_far(config.teacher.model, dataset, measured)
         history = fit.run()
         save_weights(objective.model, folder.path / STUDENT)
@@ -67,7 +69,7 @@ def distill(config: RunConfig) -> None:
                     **history.best_and_last("test"),
                     "parameters": parameters(objective.model),
                 },
-                "teacher": {"name": config.teacher.model, **fit.facts["teacher"], "sha256": teacher.sha256},
+                "teacher": {"name": config.teacher.model, **fit.facts["teacher"], "sha256": origin.sha256},
                 "validation": history.best_and_last("val") if dataset.num_val else None,
                 "dataset": config.dataset.name,
                 "method": config.method.name,
@@ -120,21 +122,22 @@ def teachers_data(config: RunConfig, dataset: Dataset, device: torch.device) -> 
     return dataset
 
 
-def build(config: RunConfig, dataset: Dataset, teacher: Teacher, device: torch.device) -> Distillation:
+def build(config: RunConfig, dataset: Dataset, teacher: nn.Module, device: torch.device) -> Distillation:
     """Student, method and policy around a teacher, each from a random stream of its own."""
     torch.manual_seed(derive_seed(config.seed, "weights"))
-    student = build_model(
-        config.student.source,
-        config.student.model,
-        dataset.num_classes,
-        pretrained=config.student.pretrained,
-        image_size=dataset.image_shape[1:],
-    )
+    with about("student.model"):
+        student = build_model(
+            config.student.source,
+            config.student.model,
+            dataset.num_classes,
+            pretrained=config.student.pretrained,
+            image_size=dataset.image_shape[1:],
+        )
     place(student, device, channels_last=config.runtime.channels_last)
     method_class = METHODS[config.method.name].load()
     torch.manual_seed(derive_seed(config.seed, "method"))
     setting = Setting(
-        student, teacher.model, dataset.num_classes, dataset.num_train, dataset.image_shape, config.recipe.epochs
+        student, teacher, dataset.num_classes, dataset.num_train, dataset.image_shape, config.recipe.epochs
     )
     method = method_class(config.method, setting).to(device)
     steps = -(-dataset.num_train // config.recipe.batch_size)
@@ -142,12 +145,21 @@ def build(config: RunConfig, dataset: Dataset, teacher: Teacher, device: torch.d
         config.temperature, PolicySetting(config, dataset.num_classes, dataset.num_train, steps, device)
     )
     return Distillation(
-        Network(student, method_class.needs),
-        Network(teacher.model, method_class.needs),
+        _with_features("student", student, method_class.needs, dataset),
+        _with_features("teacher", teacher, method_class.needs, dataset),
         method,
         policy,
         lambda: probe_loss(student, dataset.probe_batch()),
     )
+
+
+def _with_features(role: str, model: nn.Module, needs: Needs, dataset: Dataset) -> Network:
+    """The network with the features that the method needs; refused here if it has none."""
+    with about(f"{role}.model"):
+        network = Network(model, needs)
+        if needs.maps:
+            network.map_shapes(dataset.image_shape)
+    return network
 
 
 @torch.no_grad()

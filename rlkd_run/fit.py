@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
 from rlkd_run.checkpoint import Checkpoints
@@ -178,9 +178,16 @@ class Fit:
             accuracy = measure()
             row |= {f"{prefix}_top1": accuracy.top1, f"{prefix}_top5": accuracy.top5}
         row |= with_spread(trainer.meter.read())
+        seen = self._temperatures()
+        if len(seen):
+            row |= {"t_min": float(seen.min()), "t_max": float(seen.max())}
         row |= {name: float(value) for name, value in trainer.objective.metrics().items()}
         row["images_per_second"] = self.history.cost()["images_per_second"]
         return row
+
+    def _temperatures(self) -> Tensor:
+        """All temperatures of the epoch that has ended; none where there is no teacher."""
+        return self.trainer.temperatures[torch.isfinite(self.trainer.temperatures)]
 
     def _events(self, stack: ExitStack) -> SummaryWriter | None:
         if not self.runtime.tensorboard:
@@ -194,8 +201,7 @@ class Fit:
             if name != "epoch" and math.isfinite(value):
                 group, _, rest = name.partition("_")
                 events.add_scalar(f"{group}/{rest or group}", value, row["epoch"])
-        temperatures = self.trainer.temperatures
-        seen = temperatures[torch.isfinite(temperatures)]
+        seen = self._temperatures()
         if len(seen):
             events.add_histogram("t/histogram", seen, row["epoch"])
         events.flush()

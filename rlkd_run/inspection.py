@@ -36,7 +36,9 @@ def evaluate(config: RunConfig) -> None:
     dataset = open_data(stored, device)
     scores = {"student": _score(_student(stored, folder, dataset), dataset, stored, device)}
     if stored.teacher.pretrained or teachers.find_weights(stored) is not None:
-        scores["teacher"] = _score(teachers.obtain(stored, dataset, device).model, dataset, stored, device)
+        teacher = teachers.build(stored, dataset, device)
+        teachers.equip(stored, teacher, dataset, device)
+        scores["teacher"] = _score(teacher, dataset, stored, device)
     else:
         print("teacher   its weights are no longer there: not measured")
     for role, accuracy in scores.items():

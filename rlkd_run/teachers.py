@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -20,6 +21,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset
 from rlkd_run.device import describe
 from rlkd_run.environment import provenance
+from rlkd_run.errors import about
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.fit import Fit, evaluations
 from rlkd_run.models.build import build_model
@@ -37,18 +39,15 @@ WEIGHTS = "teacher.safetensors"
 FAR_FROM_LITERATURE = 1.0  # percentage points
 
 
-@dataclass
-class Teacher:
-    """A teacher that is ready to teach.
+class Origin(NamedTuple):
+    """Where a teacher's weights came from.
 
     Attributes:
-        model: in evaluation mode, on the device.
-        origin: where the weights come from, in words.
+        words: for the person who reads.
         sha256: of the file of weights; None where timm's hub gave them.
     """
 
-    model: nn.Module
-    origin: str
+    words: str
     sha256: str | None
 
 
@@ -72,35 +71,40 @@ def find_weights(config: RunConfig) -> Path | None:
 
 
 def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Module:
-    """The teacher's network with fresh weights (timm's, if asked for) that depend on its own seed only."""
+    """The teacher's network, with timm's weights if asked for, else with fresh ones that depend on its seed only."""
     torch.manual_seed(derive_seed(config.teacher.seed, "weights"))
-    model = build_model(
-        config.teacher.source,
-        config.teacher.model,
-        dataset.num_classes,
-        pretrained=config.teacher.pretrained,
-        image_size=dataset.image_shape[1:],
-    )
+    with about("teacher.model"):
+        model = build_model(
+            config.teacher.source,
+            config.teacher.model,
+            dataset.num_classes,
+            pretrained=config.teacher.pretrained,
+            image_size=dataset.image_shape[1:],
+        )
+    if config.teacher.pretrained:
+        model = natively_normalised(model, dataset.mean, dataset.std)
     return place(model, device, channels_last=config.runtime.channels_last)
 
 
-def obtain(config: RunConfig, dataset: Dataset, device: torch.device) -> Teacher:
-    """The teacher of a distillation; trained first if there is none.
+def equip(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device) -> Origin:
+    """Give a network that `build` made the weights of a trained teacher, which is trained first if there is none.
 
     Raises:
         ConfigError: the given file does not fit, or does not hold weights.
+        Interrupted, RunError: as `train`.
     """
-    model = build(config, dataset, device)
+    if config.teacher.pretrained:
+        return Origin(f"timm's weights of {config.teacher.model}", None)
     path = find_weights(config)
-    if path is None and not config.teacher.pretrained:
-        print(f"teacher   no trained {config.teacher.model} found for this data set and recipe: training it first")
-        train(config, dataset, device)
-        path = teacher_folder(config) / WEIGHTS
     if path is None:
-        model = natively_normalised(model, dataset.mean, dataset.std)
-        return Teacher(model.eval(), f"timm's weights of {config.teacher.model}", None)
-    load_weights(model, path, what="teacher")
-    return Teacher(model.eval(), str(path), file_hash(path))
+        print(
+            f"teacher   no trained {config.teacher.model} found for this data set and recipe: training it first\n"
+            f"folder    {teacher_folder(config)}",
+            flush=True,
+        )
+        path = train(config, dataset, device) / WEIGHTS
+    load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
+    return Origin(str(path), file_hash(path))
 
 
 def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:

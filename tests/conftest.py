@@ -4,38 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-
-# The smallest run that goes through everything: real digits, a tiny teacher and student, agent acting and learning.
-TINY = [
-    "dataset=digits",
-    "dataset.train_limit=200",
-    "dataset.test_limit=100",
-    "teacher=resnet14",
-    "student=resnet8",
-    "recipe.epochs=2",
-    "runtime.num_threads=1",
-    "runtime.tensorboard=false",
-]
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
+from support import Ended, command
 
 
 @pytest.fixture(autouse=True)
-def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs in a folder of its own, so that what it writes is seen, and harms nobody."""
-    folder = tmp_path / "here"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(tmp_path_factory.mktemp("here"))
 
 
 @pytest.fixture
@@ -51,11 +30,6 @@ def rlkd_run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
         return Ended(int(ended.value.code or 0), out, err)
 
     return run
-
-
-def command(*arguments: str) -> list[str]:
-    """The command for a process of its own."""
-    return [sys.executable, "-W", "error::UserWarning", "-m", "rlkd_run", *arguments]
 
 
 @pytest.fixture

@@ -30,8 +30,7 @@ def test_status_is_kept_up_and_added_to() -> None:
 
 
 def test_a_failure_leaves_its_traceback() -> None:
-    with pytest.raises(RunError), RunFolder(Path("run")) as folder:
-        folder.status("running")
+    with pytest.raises(RunError), RunFolder(Path("run")):
         raise RunError("it broke")
     found = status(Path("run"))
     assert (found["state"], found["message"]) == ("failed", "it broke")
@@ -44,10 +43,15 @@ def test_an_interruption_is_no_failure() -> None:
     assert status(Path("run"))["state"] == "interrupted"
 
 
-def test_a_mistake_leaves_nothing_behind() -> None:
-    with pytest.raises(ConfigError), RunFolder(Path("a/b/run")) as folder:
+def mistaken(path: Path) -> None:
+    with RunFolder(path) as folder:
         folder.write_config({"x": 1})
         raise ConfigError("a corrupt image")
+
+
+def test_a_mistake_leaves_nothing_behind() -> None:
+    with pytest.raises(ConfigError):
+        mistaken(Path("a/b/run"))
     assert list(Path().iterdir()) == []
 
 
@@ -59,9 +63,9 @@ def test_a_mistake_removes_no_more_than_was_made() -> None:
 
 
 def test_a_mistake_keeps_what_was_reached_before() -> None:
-    with pytest.raises(ConfigError), RunFolder(Path("run")) as folder:
-        (folder.path / "checkpoints").mkdir()
-        raise ConfigError("a corrupt image")
+    Path("run/checkpoints").mkdir(parents=True)
+    with pytest.raises(ConfigError):
+        mistaken(Path("run"))
     assert status(Path("run"))["state"] == "failed"
 
 

@@ -25,8 +25,7 @@ SMALL = ["dataset=digits", "dataset.train_limit=110", "teacher=resnet14", "stude
 def make(*overrides: str) -> Trainer:
     (config,) = compose_command([*SMALL, *overrides]).runs
     dataset = open_data(config, CPU)
-    teacher = teachers.Teacher(teachers.build(config, dataset, CPU), "fresh", None)
-    objective = build(config, dataset, teacher, CPU)
+    objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
     torch.manual_seed(derive_seed(config.seed, "training"))
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
     return Trainer(objective, loader, Schedule.of(config.recipe), CPU)

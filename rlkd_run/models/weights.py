@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from rlkd_run.errors import ConfigError
+from rlkd_run.files import write_atomically
 from rlkd_run.models.recognise import mismatch
 from rlkd_run.models.unwrap import unwrapped
 
@@ -116,17 +117,7 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
         for name, value in unwrapped(model).state_dict().items()
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(safetensors.torch.save(state, metadata={"format": "pt"}))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync_folder(file.parent)
+    write_atomically(file, safetensors.torch.save(state, metadata={"format": "pt"}))
 
 
 class _RefusedError(Exception):
@@ -176,11 +167,3 @@ def _state_dict(content: Any) -> StateDict | None:
 
 def _listed(names: tuple[str, ...]) -> str:
     return ", ".join(f"'{name}'" for name in names)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

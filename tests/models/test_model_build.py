@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from rlkd_run.errors import ConfigError
-from rlkd_run.models import build
 from rlkd_run.models.build import build_model
 from rlkd_run.models.zoo.resnet import ResNet
 
@@ -85,7 +84,7 @@ def test_weights_that_cannot_be_fetched(monkeypatch: pytest.MonkeyPatch) -> None
     def offline(*args: Any, **kwargs: Any) -> nn.Module:
         raise FileNotFoundError("An error happened while trying to locate the file on the Hub\nand more")
 
-    monkeypatch.setattr(build.timm, "create_model", offline)
+    monkeypatch.setattr(timm, "create_model", offline)
     sentence = refusal("timm", "resnet10t", 10, pretrained=True)
     assert "resnet10t" in sentence
     assert "teacher.checkpoint" in sentence
@@ -98,7 +97,7 @@ def test_published_weights_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
         asked.update(options, model=model)
         return nn.Linear(1, 1)
 
-    monkeypatch.setattr(build.timm, "create_model", create)
+    monkeypatch.setattr(timm, "create_model", create)
     build_model("timm", "resnet10t.c3_in1k", 5, pretrained=True)
     assert asked == {"model": "resnet10t.c3_in1k", "pretrained": True, "num_classes": 5}
 
@@ -112,10 +111,10 @@ def test_models_of_one_fixed_size(monkeypatch: pytest.MonkeyPatch) -> None:
     def create(*args: Any, **options: Any) -> nn.Module:
         raise TypeError("unexpected keyword argument 'img_size'")
 
-    monkeypatch.setattr(build.timm, "create_model", create)
+    monkeypatch.setattr(timm, "create_model", create)
     assert "32x32" in refusal("timm", "vit_tiny_patch16_224", 10, image_size=(32, 32))
 
 
 def test_models_that_answer_with_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build.timm, "create_model", lambda *args, **options: nn.Flatten())
+    monkeypatch.setattr(timm, "create_model", lambda *args, **options: nn.Flatten())
     assert "10 logits" in refusal("timm", "resnet10t", 10, image_size=(8, 8))

@@ -15,7 +15,6 @@ import torch
 from torch import nn
 
 from rlkd_run.errors import ConfigError
-from rlkd_run.models import weights
 from rlkd_run.models.build import build_model
 from rlkd_run.models.normalise import Renormalised
 from rlkd_run.models.recognise import recognise
@@ -106,7 +105,7 @@ def test_a_failed_save_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weights.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         save_weights(resnet8(), file)
     assert file.read_bytes() == content

@@ -1,0 +1,158 @@
+"""Every mistake of a user's: one clear sentence, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from support import TINY, Ended
+
+from rlkd_run.models.build import build_model
+
+
+def everything() -> set[Path]:
+    """All that lies here, hidden or not."""
+    return set(Path().rglob("*"))
+
+
+def assert_refused(ended: Ended, before: set[Path], *words: str) -> None:
+    assert ended.code == 2, ended.err
+    lines = ended.err.strip().splitlines()
+    assert len(lines) == 1, ended.err
+    assert lines[0].startswith("rlkd-run: ")
+    for word in words:
+        assert word in lines[0]
+    assert everything() == before
+
+
+def image_tree(root: Path, classes: int = 3, images: int = 4) -> Path:
+    for split in ("train", "val"):
+        for label in range(classes):
+            folder = root / split / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(images):
+                Image.new("RGB", (20 + number, 24), (80 * label, 40 * number, 10)).save(folder / f"{number}.png")
+    return root
+
+
+FOLDER = [
+    "dataset=folder", "dataset.root=images", "dataset.image_size=16", "dataset.resize=18", "teacher=resnet8",
+    "student=resnet8", "recipe.epochs=2", "recipe.batch_size=4", "runtime.num_threads=1", "runtime.num_workers=0",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["teacher=resnet57"], ["teacher=resnet57", "did you mean resnet56?"]),
+        (["recipe.epoch=3"], ["recipe.epoch", "did you mean recipe.epochs?"]),
+        (["recipe.batch_size=big"], ["recipe.batch_size", "'big'"]),
+        (["recipe.epochs=0"], ["recipe.epochs", "at least 1"]),
+        (["agent.t_min=5", "agent.t_max=2"], ["agent.t_min=5.0", "agent.t_max=2.0"]),
+        (["recipe.lr=-0.1"], ["recipe.lr", "greater than 0"]),
+        (["dataset=cifar100", "dataset.root=empty", "dataset.download=false"], ["cifar-100-python", "dataset.root"]),
+        (["dataset.train_limit=100000"], ["dataset.train_limit=100000", "1442 images"]),
+        (["teacher.checkpoint=missing.pth"], ["missing.pth"]),
+        (["recipe.batch_size=500"], ["temperature=rlkd", "two steps an epoch", "recipe.batch_size=500"]),
+        (["task=evaluate", "run=nowhere"], ["run=nowhere", "result.json"]),
+        (["teacher=timm", "teacher.model=resnet10z"], ["teacher.model", "resnet10t"]),
+        (["task=train_teacher", "teacher.checkpoint=x"], ["task=train_teacher", "teacher.checkpoint"]),
+    ],
+)
+def test_values(rlkd_run: Callable[..., Ended], arguments: list[str], words: list[str]) -> None:
+    assert_refused(rlkd_run(*TINY, *arguments), set(), *words)
+
+
+def test_an_output_folder_that_cannot_be_written(rlkd_run: Callable[..., Ended]) -> None:
+    Path("file").write_text("")
+    before = everything()
+    assert_refused(rlkd_run(*TINY, "output_root=file/out"), before, "file/out", "cannot be written")
+
+
+def test_a_gpu_that_is_not_there(rlkd_run: Callable[..., Ended]) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    assert_refused(rlkd_run(*TINY, "runtime.device=cuda"), set(), "runtime.device=cuda", "no GPU")
+
+
+def save_network(name: str, classes: int) -> None:
+    torch.save({"model": build_model("zoo", name, classes).state_dict()}, "t.pth")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda: save_network("resnet20", 10),
+            ["t.pth", "resnet20"],
+        ),
+        (
+            lambda: save_network("resnet14", 7),
+            ["t.pth", "7 classes"],
+        ),
+        (lambda: Path("t.pth").write_bytes(b"nonsense"), ["t.pth"]),
+        (lambda: torch.save({"a": 1}, "t.pth"), ["t.pth"]),
+    ],
+    ids=["architecture", "classes", "nonsense", "no weights"],
+)
+def test_teacher_checkpoints(rlkd_run: Callable[..., Ended], make: Callable[[], Any], words: list[str]) -> None:
+    make()
+    before = everything()
+    assert_refused(rlkd_run(*TINY, "teacher.checkpoint=t.pth"), before, *words)
+
+
+class Bomb:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.mkdir, (Path("exploded"),)
+
+
+@pytest.mark.parametrize("save", [torch.save, lambda value, name: Path(name).write_bytes(pickle.dumps(value))])
+def test_a_pickle_that_would_execute_code(rlkd_run: Callable[..., Ended], save: Callable[[Any, str], Any]) -> None:
+    save({"model": Bomb()}, "t.pth")
+    before = everything()
+    assert_refused(rlkd_run(*TINY, "teacher.checkpoint=t.pth"), before, "t.pth")
+
+
+def test_a_truncated_teacher(rlkd_run: Callable[..., Ended]) -> None:
+    save_network("resnet14", 10)
+    Path("t.pth").write_bytes(Path("t.pth").read_bytes()[:20000])
+    before = everything()
+    assert_refused(rlkd_run(*TINY, "teacher.checkpoint=t.pth"), before, "t.pth")
+
+
+def test_truncated_data(rlkd_run: Callable[..., Ended], real_data: Path) -> None:
+    shutil.copytree(real_data / "cifar-100-python", "cifar-100-python")
+    with open("cifar-100-python/test", "r+b") as file:
+        file.truncate(1000)
+    before = everything()
+    arguments = [*TINY, "dataset=cifar100", "dataset.root=.", "dataset.download=false"]
+    assert_refused(rlkd_run(*arguments), before, "cifar-100-python/test")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda root: [path.unlink() for path in (root / "train/class1").iterdir()], ["train/class1"]),
+        (lambda root: shutil.rmtree(root / "val"), ["images/val"]),
+        (lambda root: (root / "val/class2").rename(root / "val/other"), ["class2"]),
+        (lambda root: (root / "train/class2/3.png").write_bytes(b"not an image"), ["train/class2/3.png"]),
+        (lambda root: (root / "val/class0/1.png").write_bytes(b""), ["val/class0/1.png"]),
+    ],
+    ids=["empty class", "no split", "other classes", "corrupt image", "corrupt test image"],
+)
+def test_folders_of_images(rlkd_run: Callable[..., Ended], spoil: Callable[[Path], Any], words: list[str]) -> None:
+    spoil(image_tree(Path("images")))
+    before = everything()
+    assert_refused(rlkd_run(*FOLDER), before, *words)
+
+
+def test_a_whole_folder_of_images_is_accepted(rlkd_run: Callable[..., Ended]) -> None:
+    image_tree(Path("images"))
+    ended = rlkd_run(*FOLDER)
+    assert ended.code == 0, ended.err

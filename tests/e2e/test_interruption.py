@@ -1,0 +1,142 @@
+"""Killed anywhere, and the same command typed again: the same weights as an undisturbed run, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from support import TINY, Ended, command
+
+# A checkpoint after every step, so that a kill often meets one that is being written.
+RUN = [*TINY, "recipe.epochs=8", "recipe.batch_size=16", "agent.rollout_steps=4", "agent.warmup_epochs=2",
+       "agent.train_every=2", "runtime.checkpoint_minutes=1e-6"]  # fmt: skip
+
+
+def final(root: str) -> dict[str, torch.Tensor]:
+    (path,) = Path(root, "runs").glob("*/student.safetensors")
+    return load_file(path)
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def checkpoints(root: str) -> set[str]:
+    return {path.name for path in Path(root).rglob("checkpoints/*.pt")}
+
+
+def test_killed_ten_times_and_more(rlkd_run_process: Callable[..., Ended]) -> None:
+    assert rlkd_run_process(*RUN, "output_root=undisturbed").code == 0
+    assert rlkd_run_process(*RUN, "task=train_teacher", "output_root=killed").code == 0
+    chance = random.Random(0)
+    met_in, while_writing = set(), 0
+    for kill in range(12):
+        process = start(*RUN, "output_root=killed")
+        before = checkpoints("killed")
+        while checkpoints("killed") == before:  # it has gone on from where it was, and saved
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.002)
+        if kill % 3 == 2:  # while a checkpoint is being written
+            deadline = time.monotonic() + 5
+            while not list(Path("killed").rglob("checkpoints/.*.tmp")) and time.monotonic() < deadline:
+                pass
+        else:
+            time.sleep(chance.random() * 0.4)
+        process.kill()
+        process.wait()
+        while_writing += bool(list(Path("killed").rglob("checkpoints/.*.tmp")))
+        met_in.add(int(max(checkpoints("killed"), default="epoch-00000")[6:11]) + 1)
+        if list(Path("killed").glob("runs/*/result.json")):
+            pytest.fail(f"finished before kill {kill + 1}: the run is too short for this test")
+    assert while_writing > 0
+    assert 1 in met_in  # warm-up
+    assert met_in & {2, 4, 6, 8}  # epochs in which the agent learns
+    last = rlkd_run_process(*RUN, "output_root=killed")
+    assert last.code == 0, last.err
+    assert "resumed   after" in last.out
+    expected, found = final("undisturbed"), final("killed")
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        assert torch.equal(value, found[name]), name
+    metrics = [next(Path(root, "runs").glob("*/metrics.csv")).read_text() for root in ("undisturbed", "killed")]
+    epochs = [[row.rsplit(",", 1)[0] for row in text.splitlines()] for text in metrics]  # all but the throughput
+    assert epochs[0] == epochs[1]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_save_and_say_so(rlkd_run_process: Callable[..., Ended], number: signal.Signals, code: int) -> None:
+    arguments = [*RUN, "runtime.checkpoint_minutes=10", "recipe.epochs=40"]
+    rlkd_run_process(*arguments, "task=train_teacher", "teacher.recipe.epochs=1", "teacher.recipe.milestones=[1]")
+    arguments += ["teacher.recipe.epochs=1", "teacher.recipe.milestones=[1]"]
+    process = start(*arguments)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            break
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert err.strip().splitlines()[-1].endswith("the same command goes on from here")
+    (folder,) = Path("outputs/runs").iterdir()
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    assert checkpoints("outputs")
+
+
+def test_a_damaged_checkpoint_is_said_aloud(rlkd_run: Callable[..., Ended]) -> None:
+    """The newest checkpoint is damaged: the one before it serves, and the end is the same."""
+    process = start(*RUN, "output_root=damaged")
+    while not any(name >= "epoch-00002" for name in checkpoints("damaged/runs")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    newest = max(Path("damaged/runs").rglob("checkpoints/*.pt"))
+    newest.write_bytes(newest.read_bytes()[:-100])
+    ended = rlkd_run(*RUN, "output_root=damaged")
+    assert ended.code == 0, ended.err
+    assert f"{newest} does not verify (" in ended.out
+    assert rlkd_run(*RUN, "output_root=whole").code == 0
+    expected, found = final("whole"), final("damaged")
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+
+
+def test_a_killed_job_of_a_sweep_is_on_record_and_resumed(rlkd_run_process: Callable[..., Ended]) -> None:
+    sweep = [*RUN, "seed=0,1", "recipe.epochs=6", "agent.warmup_epochs=1", "agent.train_every=1"]
+    process = start(*sweep)
+    while not list(Path("outputs/runs").glob("*seed0*/checkpoints/*.pt")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    (folder,) = Path("outputs/runs").glob("*seed0*")
+    job = json.loads((folder / "status.json").read_text())["process"]
+    subprocess.run(["kill", "-9", str(job)], check=True)
+    out, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "sweep     1 done, 1 not" in out
+    assert "failed: killed by SIGKILL" in out
+    again = rlkd_run_process(*sweep)
+    assert again.code == 0, again.err
+    assert "sweep     2 runs, 1 finished before" in again.out
+    assert "resumed   after" in again.out
+
+
+def test_a_killed_sweep_leaves_no_job_behind() -> None:
+    process = start(*RUN, "seed=0,1", "recipe.epochs=40")
+    while not list(Path("outputs").rglob("status.json")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    job = json.loads(next(Path("outputs").rglob("status.json")).read_text())["process"]
+    process.kill()
+    process.communicate()
+    for _ in range(100):
+        if not Path(f"/proc/{job}").exists() or "Z" in Path(f"/proc/{job}/stat").read_text().split()[2]:
+            return
+        time.sleep(0.05)
+    pytest.fail("the job outlived its sweep")

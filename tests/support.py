@@ -1,0 +1,29 @@
+"""The smallest whole run, and how a command ended."""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+# The smallest run that goes through everything: real digits, a tiny teacher and student, agent acting and learning.
+TINY = [
+    "dataset=digits",
+    "dataset.train_limit=200",
+    "dataset.test_limit=100",
+    "teacher=resnet14",
+    "student=resnet8",
+    "recipe.epochs=2",
+    "runtime.num_threads=1",
+    "runtime.tensorboard=false",
+]
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def command(*arguments: str) -> list[str]:
+    """The command for a process of its own."""
+    return [sys.executable, "-W", "error::UserWarning", "-m", "rlkd_run", *arguments]
