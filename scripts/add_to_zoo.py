@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Put a teacher that was trained at the full recipe into zoo/: half precision, with a card that says how it came about.
+
+    python scripts/add_to_zoo.py outputs/teachers/FOLDER
+
+Refused if the half-precision weights score differently from the trained ones, or take more than 10 MB.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+
+from rlkd_run import teachers
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.device import prepare
+from rlkd_run.evaluation import evaluate
+from rlkd_run.experiment import open_data
+from rlkd_run.files import write_atomically
+from rlkd_run.models.weights import load_weights
+from rlkd_run.record import read_json
+
+TOLERANCE, LIMIT = 0.05, 10_000_000  # percentage points, bytes
+
+
+def main() -> None:
+    folder = Path(sys.argv[1])
+    result = read_json(folder / "result.json")
+    config = RunConfig.from_dict(result["config"])
+    weights = load_file(folder / teachers.WEIGHTS)
+    content = save({name: value.half() if value.is_floating_point() else value for name, value in weights.items()})
+    target = Path(__file__).resolve().parent.parent / "zoo" / f"{folder.name}.safetensors"
+    if len(content) > LIMIT:
+        sys.exit(f"{len(content)} bytes are more than the {LIMIT} that the zoo takes")
+    write_atomically(target, content)
+    device = prepare(config.runtime)
+    dataset = open_data(config, device, probe_images=0)
+    model = teachers.build(config, dataset, device)
+    load_weights(model, target, what="zoo")
+    with torch.no_grad():
+        measured = evaluate(model, dataset.test_batches(500))
+    trained = result["teacher"]["top1"]["last"]
+    if abs(measured.top1 - trained) > TOLERANCE:
+        target.unlink()
+        sys.exit(f"half precision scores {measured.top1:.2f} %, the trained weights {trained:.2f} %")
+    overrides = {"dataset": config.dataset.name, "teacher": config.teacher.model}
+    card = {
+        "architecture": {"source": config.teacher.source, "model": config.teacher.model},
+        "dataset": config.dataset.name,
+        "accuracy": {"top1": measured.top1, "top5": measured.top5, "trained": result["teacher"]["top1"]},
+        "command": " ".join(["rlkd-run task=train_teacher", *(f"{key}={value}" for key, value in overrides.items())]),
+        "recipe": result["identity"] | {"epochs": result["epochs"], "seed": result["seed"]},
+        "packages": result["packages"],
+        "code": result["code"],
+        "machine": result["machine"],
+    }
+    write_atomically(target.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+    print(f"{target.name}: {len(content)} bytes, {measured.top1:.2f} % top-1")
+
+
+if __name__ == "__main__":
+    main()

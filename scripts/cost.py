@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""What the RL agent costs: ms a step of fixed-T KD and of RLKD in each kind of epoch, measured in one run.
+
+    python scripts/cost.py [STEPS] [REPEATS]
+
+ResNet-56 -> ResNet-20, batch 64, images of CIFAR's shape (random: the cost does not depend on what they show). The
+kinds of epoch are interleaved and repeated; each RLKD time is divided by the fixed-T time of the same repeat. The last
+lines average over the 240-epoch schedule: 19 epochs of warm-up, 12 in which the agent learns (6 of them with mixed
+images), 209 in which it acts.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from dataclasses import replace
+from typing import NamedTuple
+
+import torch
+
+from rlkd_run import teachers
+from rlkd_run.config.composition import compose_command
+from rlkd_run.data.dataset import Loading
+from rlkd_run.data.resident import RawImages, ResidentDataset
+from rlkd_run.device import prepare
+from rlkd_run.experiment import build
+from rlkd_run.training import Schedule, Trainer
+
+CLASSES, BATCH = 100, 64
+
+
+class Kind(NamedTuple):
+    """A kind of epoch: what runs, one epoch of its kind, and how many the 240-epoch schedule has."""
+
+    temperature: str
+    epoch: int
+    count: int
+
+
+KINDS = {
+    "KD, fixed T": Kind("fixed", 21, 0),
+    "RLKD, warm-up": Kind("rlkd", 19, 19),
+    "RLKD, agent acts": Kind("rlkd", 21, 209),
+    "RLKD, agent learns": Kind("rlkd", 220, 6),
+    "RLKD, agent learns on mixed images": Kind("rlkd", 20, 6),
+}
+
+
+def make(temperature: str, steps: int) -> Trainer:
+    (config,) = compose_command(["pair=resnet56-resnet20", f"temperature={temperature}"]).runs
+    device = prepare(config.runtime)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (steps * BATCH, 32, 32, 3), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(steps * BATCH) % CLASSES
+    raw = RawImages(images, labels, images[:CLASSES], labels[:CLASSES], [str(label) for label in range(CLASSES)])
+    dataset = ResidentDataset(replace(config.dataset), raw, Loading(device))
+    objective = build(config, dataset, teachers.build(config, dataset, device), device)
+    return Trainer(objective, dataset.train_batches(BATCH, 0), Schedule.of(config.recipe), device)
+
+
+def ms_per_step(trainer: Trainer, epoch: int) -> float:
+    trainer.epoch = epoch - 1
+    began = time.perf_counter()
+    trainer.run_epoch(lambda: None)
+    trainer.bad_step()  # waits for the device
+    return (time.perf_counter() - began) / trainer.loader.steps_per_epoch * 1000
+
+
+def main() -> None:
+    steps, repeats = (int(value) for value in [*sys.argv[1:], "48", "5"][:2])
+    trainers = {temperature: make(temperature, steps) for temperature in ("fixed", "rlkd")}
+    for temperature, trainer in trainers.items():  # warm up, and let every image have a score
+        print(f"warm-up of {temperature}: {ms_per_step(trainer, 1):.1f} ms a step")
+    times: dict[str, list[float]] = {name: [] for name in KINDS}
+    for _ in range(repeats):
+        for name, kind in KINDS.items():
+            times[name].append(ms_per_step(trainers[kind.temperature], kind.epoch))
+    base = times["KD, fixed T"]
+    ratios = {name: statistics.median(a / b for a, b in zip(times[name], base, strict=True)) for name in KINDS}
+    print(
+        f"\n{repeats} interleaved repeats of {steps} steps, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    print(f"{'':<36} {'ms a step':>9}  {'least':>6}  {'most':>6}  {'over fixed T':>12}")
+    for name, values in times.items():
+        print(
+            f"{name:<36} {statistics.median(values):9.1f}  {min(values):6.1f}  {max(values):6.1f}  "
+            f"{100 * (ratios[name] - 1):+11.1f} %"
+        )
+    whole = sum(kind.count * ratios[name] for name, kind in KINDS.items()) / 240
+    learning = [name for name in KINDS if "learns" in name]
+    print(f"averaged over the 240-epoch schedule: {100 * (whole - 1):+.1f} %")
+    print(f"in agent-training epochs:             {100 * (statistics.mean(ratios[n] for n in learning) - 1):+.1f} %")
+
+
+if __name__ == "__main__":
+    main()

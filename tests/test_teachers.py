@@ -1,0 +1,78 @@
+"""Where a teacher's weights come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from support import TINY
+
+from rlkd_run import teachers
+from rlkd_run.config.composition import compose_command
+from rlkd_run.config.identity import teacher_folder
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.evaluation import Accuracy, evaluate
+from rlkd_run.experiment import open_data
+from rlkd_run.models.weights import load_weights
+
+CPU = torch.device("cpu")
+
+
+def only(*overrides: str) -> RunConfig:
+    (run,) = compose_command(overrides).runs
+    return run
+
+
+def test_trained_before_shipped_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = only(*TINY)
+    monkeypatch.setattr(teachers, "zoo_folder", lambda: Path("zoo"))
+    assert teachers.find_weights(config) is None
+    Path("zoo").mkdir()
+    shipped = Path("zoo") / f"{teacher_folder(config).name}.safetensors"
+    shipped.write_bytes(b"")
+    assert teachers.find_weights(config) == shipped
+    trained = teacher_folder(config)
+    trained.mkdir(parents=True)
+    (trained / "result.json").write_text("{}")
+    assert teachers.find_weights(config) == trained / "teacher.safetensors"
+    assert teachers.find_weights(only(*TINY, "teacher.checkpoint=x.pth")) == Path("x.pth")
+
+
+@pytest.mark.parametrize("card", sorted(teachers.zoo_folder().glob("*.json")), ids=lambda path: path.stem)
+def test_the_zoo_is_found_by_its_command_and_scores_what_its_card_says(card: Path) -> None:
+    facts = json.loads(card.read_text())
+    weights = card.with_suffix(".safetensors")
+    assert weights.stat().st_size <= 10_000_000
+    program, *overrides = facts["command"].split()
+    assert program == "rlkd-run"
+    config = only(*overrides)
+    assert teachers.find_weights(config) == weights
+    if facts["dataset"] != "digits":
+        pytest.skip("measured on images that do not ship with the project")
+    dataset = open_data(config, CPU)
+    model = teachers.build(config, dataset, CPU)
+    load_weights(model, weights, what="zoo")
+    assert evaluate(model, dataset.test_batches(500)).top1 == pytest.approx(facts["accuracy"]["top1"], abs=0.3)
+
+
+def test_fresh_weights_depend_on_the_teachers_seed_alone() -> None:
+    def first_weight(*overrides: str) -> torch.Tensor:
+        config = only(*TINY, *overrides)
+        return next(teachers.build(config, open_data(config, CPU), CPU).parameters())
+
+    assert torch.equal(first_weight(), first_weight("seed=3"))
+    assert not torch.equal(first_weight(), first_weight("teacher.seed=3"))
+
+
+def test_a_teacher_far_from_the_literature_is_said_aloud(capsys: pytest.CaptureFixture[str]) -> None:
+    config = only(*TINY)
+    dataset = open_data(config, CPU)
+    teachers.warn_if_far("resnet56", dataset, Accuracy(10.0, 30.0))
+    assert capsys.readouterr().out == ""  # nobody reports it on digits
+    dataset.name = "cifar100"
+    teachers.warn_if_far("resnet56", dataset, Accuracy(72.0, 92.0))
+    assert capsys.readouterr().out == ""
+    teachers.warn_if_far("resnet56", dataset, Accuracy(67.1, 90.0))
+    assert "scores 67.10 % on 100 test images; the literature reports 72.34 % for resnet56" in capsys.readouterr().out
