@@ -79,7 +79,8 @@ def main() -> None:
     base = times["KD, fixed T"]
     ratios = {name: statistics.median(a / b for a, b in zip(times[name], base, strict=True)) for name in KINDS}
     print(
-        f"\n{repeats} interleaved repeats of {steps} steps, {torch.get_num_threads()} threads, torch {torch.__version__}"
+        f"\n{repeats} interleaved repeats of {steps} steps, {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}"
     )
     print(f"{'':<36} {'ms a step':>9}  {'least':>6}  {'most':>6}  {'over fixed T':>12}")
     for name, values in times.items():

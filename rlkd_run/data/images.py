@@ -6,6 +6,8 @@ keeps no state, one that lives through many epochs needs no news, and it does no
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.util
 import os
 import signal
 from collections.abc import Sequence
@@ -90,9 +92,9 @@ class ImageFiles(data.Dataset[Tensor | Unreadable]):
         file = os.fsdecode(self._files[position])
         try:
             with Image.open(file) as image:
-                if "transparency" in image.info:  # Pillow wants this detour, and warns without it
-                    return image.convert("RGBA").convert("RGB")
-                return image.convert("RGB")
+                # With a transparent colour Pillow wants the detour, and warns without it.
+                decoded: Image.Image = image.convert("RGBA") if "transparency" in image.info else image
+                return decoded.convert("RGB")
         except _DECODING_ERRORS as error:
             return Unreadable(f"{file} is not a readable image ({error}): repair it or remove it.")
 
@@ -120,8 +122,20 @@ def collate(items: list[Tensor | Unreadable]) -> Tensor | Unreadable:
 def leave_signals_to_main(worker: int) -> None:
     """Ctrl-C and a scheduler's SIGTERM go to the whole process group; the main process decides when workers stop.
 
-    They do end without it: a worker whose parent has gone leaves by itself.
+    A worker whose parent was killed leaves by itself; those that are left when the parent exits, `_end_workers` ends.
     """
     del worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _end_workers() -> None:
+    """When the interpreter exits, multiprocessing sends its daemons a SIGTERM and waits; ours would not hear it."""
+    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    if workers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch takes the death of a worker for a failure
+    for worker in workers:
+        worker.kill()
+
+
+multiprocessing.util.Finalize(None, _end_workers, exitpriority=0)
