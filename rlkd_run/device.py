@@ -27,6 +27,7 @@ def prepare(options: RuntimeOptions) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = not options.deterministic
+    torch.backends.cudnn.allow_tf32 = False  # convolutions would otherwise keep 10 bits of their inputs' mantissas
     return torch.device("cuda" if available and options.device != "cpu" else "cpu")
 
 

@@ -24,7 +24,7 @@ from rlkd_run.models.placement import place
 from rlkd_run.models.weights import save_weights
 from rlkd_run.objectives import Distillation
 from rlkd_run.protocol import Batch, Needs
-from rlkd_run.record import RunFolder
+from rlkd_run.record import RunFolder, finished
 from rlkd_run.seeding import derive_seed
 from rlkd_run.temperature.base import PolicySetting
 from rlkd_run.training import Schedule, Trainer
@@ -47,7 +47,9 @@ def distill(config: RunConfig) -> None:
     origin = teachers.equip(config, teacher, teachers_data(config, dataset, device), device)
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
     with RunFolder(run_folder(config)) as folder:
-        folder.write_config(config.to_dict())
+        if finished(folder.path):  # by another process, since this one looked
+            return
+        folder.begin(config.to_dict())
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
         fit = Fit(Trainer(objective, loader, Schedule.of(config.recipe), device), folder, config.runtime, measures)
         torch.manual_seed(derive_seed(config.seed, "training"))

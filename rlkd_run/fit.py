@@ -83,13 +83,23 @@ class Fit:
         self._saved = self._accounted = time.monotonic()
 
     def resume(self) -> bool:
-        """Take up the newest checkpoint that verifies; False if there is none."""
+        """Take up the newest checkpoint that verifies; False if there is none.
+
+        Raises:
+            RunError: it verifies, but is not of this program's making.
+        """
         state = self.checkpoints.load()
         if state is None:
             return False
-        self.trainer.load_state_dict(state["trainer"])
-        self.history = History(**state["history"])
-        self.facts = state["facts"]
+        try:
+            self.trainer.load_state_dict(state["trainer"])
+            self.history = History(**state["history"])
+            self.facts = state["facts"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise RunError(
+                f"The checkpoints in {self.checkpoints.folder} do not fit this run: another version of rlkd-run wrote "
+                "them. Finish the run with that version, or remove the folder to start anew."
+            ) from error
         return True
 
     def run(self) -> History:

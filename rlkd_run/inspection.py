@@ -35,8 +35,8 @@ def evaluate(config: RunConfig) -> None:
     device = prepare(config.runtime)
     dataset = open_data(stored, device)
     scores = {"student": _score(_student(stored, folder, dataset), dataset, stored, device)}
-    if stored.teacher.pretrained or teachers.find_weights(stored) is not None:
-        teacher = teachers.build(stored, dataset, device)
+    teacher = teachers.build(stored, dataset, device)
+    if teachers.is_published(stored, teacher, dataset) or teachers.find_weights(stored) is not None:
         teachers.equip(stored, teacher, dataset, device)
         scores["teacher"] = _score(teacher, dataset, stored, device)
     else:

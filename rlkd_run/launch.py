@@ -46,11 +46,8 @@ def _distill(config: RunConfig) -> None:
 
 
 def _train_teacher(config: RunConfig) -> None:
-    if config.teacher.checkpoint is not None or config.teacher.pretrained:
-        raise ConfigError(
-            "task=train_teacher trains the teacher's weights: teacher.checkpoint and teacher.pretrained must not give "
-            "them."
-        )
+    if config.teacher.checkpoint is not None:
+        raise ConfigError("task=train_teacher trains the teacher's weights: teacher.checkpoint must not give them.")
     folder = teacher_folder(config)
     print(
         f"train     {config.teacher.model} on {config.dataset.name}, {config.teacher.recipe.epochs} epochs, "

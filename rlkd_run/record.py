@@ -14,9 +14,11 @@ import json
 import os
 import shutil
 import socket
+import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +26,7 @@ from typing import IO, Any
 
 import yaml
 
-from rlkd_run.errors import ConfigError, Interrupted
+from rlkd_run.errors import ConfigError, Interrupted, RunError
 from rlkd_run.files import write_atomically
 
 if os.name == "posix":
@@ -64,6 +66,7 @@ class RunFolder:
 
     Raises:
         ConfigError: on entry: the folder cannot be written, or another process is at work in it.
+        RunError: from every method that writes: the disk is full or the like; the old file is whole.
     """
 
     def __init__(self, path: Path, *, wait: bool = False) -> None:
@@ -83,6 +86,8 @@ class RunFolder:
             raise ConfigError(f"The run folder {self.path} cannot be written: {error.strerror}.") from error
         if os.name == "posix":
             self._acquire(self._lock)
+        with suppress(ConfigError):  # none yet, or half of one: it is written anew
+            self._status = read_json(self.path / "status.json")
         return self
 
     def _acquire(self, lock: IO[str]) -> None:
@@ -113,13 +118,20 @@ class RunFolder:
         try:
             if isinstance(error, ConfigError) and self._is_bare():
                 self._remove()
-            elif isinstance(error, (Interrupted, KeyboardInterrupt)):
-                self.status("interrupted", message=str(error))
             elif error is not None:
-                self.status("failed", message=str(error), traceback="".join(traceback.format_exception(error)))
+                self._status_of(error)
         finally:
             if self._lock is not None:
                 self._lock.close()
+
+    def _status_of(self, error: BaseException) -> None:
+        try:
+            if isinstance(error, (Interrupted, KeyboardInterrupt)):
+                self.status("interrupted", message=str(error))
+            else:
+                self.status("failed", message=str(error), traceback="".join(traceback.format_exception(error)))
+        except RunError as also:  # a full disk, most likely: what happened first is what counts
+            print(also, file=sys.stderr)
 
     def _is_bare(self) -> bool:
         """Whether nothing worth keeping was written: the mistake came to light before the first checkpoint."""
@@ -152,9 +164,12 @@ class RunFolder:
         }
         self._write("status.json", json.dumps(self._status, indent=1))
 
-    def write_config(self, values: Mapping[str, Any]) -> None:
-        """The resolved configuration as yaml."""
-        self._write("config.yaml", yaml.safe_dump(dict(values), sort_keys=False))
+    def begin(self, config: Mapping[str, Any]) -> None:
+        """Say that the run is under way, and write its resolved configuration to ``config.yaml``."""
+        self._write("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        for outcome in ("message", "traceback"):  # of an earlier sitting
+            self._status.pop(outcome, None)
+        self.status("running")
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """``metrics.csv``, whole: a row an epoch, columns in the order in which they first appear."""
@@ -175,4 +190,7 @@ class RunFolder:
         self.status("finished")
 
     def _write(self, name: str, text: str) -> None:
-        write_atomically(self.path / name, text.encode())
+        try:
+            write_atomically(self.path / name, text.encode())
+        except OSError as error:
+            raise RunError(f"{self.path / name} could not be written: {error.strerror}.") from error

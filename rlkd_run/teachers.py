@@ -26,7 +26,7 @@ from rlkd_run.evaluation import Accuracy
 from rlkd_run.fit import Fit, evaluations
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
-from rlkd_run.models.normalise import natively_normalised
+from rlkd_run.models.normalise import natively_normalised, published_classes
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import load_weights, save_weights
 from rlkd_run.objectives import Supervised
@@ -58,11 +58,9 @@ def zoo_folder() -> Path:
 
 
 def find_weights(config: RunConfig) -> Path | None:
-    """The file of the teacher's weights; None if it has to be trained first (or is timm's)."""
+    """The file of the teacher's weights; None if it has to be trained first, or is ready as timm publishes it."""
     if config.teacher.checkpoint is not None:
         return Path(config.teacher.checkpoint)
-    if config.teacher.pretrained:
-        return None
     trained = teacher_folder(config)
     if finished(trained):
         return trained / WEIGHTS
@@ -86,6 +84,11 @@ def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Modul
     return place(model, device, channels_last=config.runtime.channels_last)
 
 
+def is_published(config: RunConfig, model: nn.Module, dataset: Dataset) -> bool:
+    """Whether timm's weights teach as they are; for a data set of other classes they are only where training starts."""
+    return config.teacher.pretrained and published_classes(model) == dataset.num_classes
+
+
 def equip(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device) -> Origin:
     """Give a network that `build` made the weights of a trained teacher, which is trained first if there is none.
 
@@ -93,7 +96,7 @@ def equip(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.d
         ConfigError: the given file does not fit, or does not hold weights.
         Interrupted, RunError: as `train`.
     """
-    if config.teacher.pretrained:
+    if is_published(config, model, dataset):
         return Origin(f"timm's weights of {config.teacher.model}", None)
     path = find_weights(config)
     if path is None:
@@ -122,7 +125,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
     with RunFolder(teacher_folder(config), wait=True) as folder:
         if finished(folder.path):  # by the process that was waited for
             return folder.path
-        folder.write_config(config.to_dict())
+        folder.begin(config.to_dict())
         model = build(config, dataset, device)
         trainer = Trainer(
             Supervised(model), dataset.train_batches(recipe.batch_size, data_seed), _schedule(config), device

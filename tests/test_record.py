@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -29,6 +30,36 @@ def test_status_is_kept_up_and_added_to() -> None:
     assert (found["state"], found["epoch"], found["note"], found["process"]) == ("running", 2, "x", os.getpid())
 
 
+def test_a_second_sitting_keeps_when_it_started_and_forgets_how_it_failed() -> None:
+    with pytest.raises(RunError), RunFolder(Path("run")):
+        raise RunError("it broke")
+    started = status(Path("run"))["started"]
+    with RunFolder(Path("run")) as folder:
+        folder.begin({"x": 1})
+    found = status(Path("run"))
+    assert found["started"] == started
+    assert "message" not in found
+    assert Path("run/config.yaml").read_text() == "x: 1\n"
+
+
+def test_a_full_disk_does_not_hide_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def run() -> None:
+        with RunFolder(Path("run")) as folder:
+            folder.status("running")
+            monkeypatch.setattr(os, "fsync", full)
+            with pytest.raises(RunError, match=r"status.json could not be written: No space left on device\."):
+                folder.status("running", epoch=2)
+            raise RunError("the first thing")
+
+    with pytest.raises(RunError, match="the first thing"):
+        run()
+    assert status(Path("run"))["state"] == "running"
+    assert "epoch" not in status(Path("run"))
+
+
 def test_a_failure_leaves_its_traceback() -> None:
     with pytest.raises(RunError), RunFolder(Path("run")):
         raise RunError("it broke")
@@ -45,7 +76,7 @@ def test_an_interruption_is_no_failure() -> None:
 
 def mistaken(path: Path) -> None:
     with RunFolder(path) as folder:
-        folder.write_config({"x": 1})
+        folder.begin({"x": 1})
         raise ConfigError("a corrupt image")
 
 

@@ -67,7 +67,7 @@ def teacher_identity(config: RunConfig) -> dict[str, Any]:
         path = Path(teacher.checkpoint)
         return {**values, "checkpoint": file_hash(path) if path.is_file() else None}
     if teacher.pretrained:
-        return {**values, "pretrained": True}
+        values["pretrained"] = True
     schedule = relevant(config.recipe)
     recipe = {**schedule, **relevant(teacher.recipe)}
     return {**values, "seed": teacher.seed, "recipe": recipe, "dataset": _dataset(config)}

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rlkd_run.models.unwrap import unwrapped
+
 
 class Renormalised(nn.Module):
     """A network that is given images normalised for another one.
@@ -59,6 +61,12 @@ def native_normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[flo
     if "mean" not in published or "std" not in published:
         return None
     return tuple(published["mean"]), tuple(published["std"])
+
+
+def published_classes(model: nn.Module) -> int | None:
+    """The number of classes that a network's publisher trained it for; None for networks that come with no weights."""
+    published = getattr(unwrapped(model), "pretrained_cfg", None) or {}
+    return published.get("num_classes")
 
 
 def natively_normalised(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Module:

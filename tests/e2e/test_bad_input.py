@@ -63,6 +63,7 @@ FOLDER = [
         (["task=evaluate", "run=nowhere"], ["run=nowhere", "result.json"]),
         (["teacher=timm", "teacher.model=resnet10z"], ["teacher.model", "resnet10t"]),
         (["task=train_teacher", "teacher.checkpoint=x"], ["task=train_teacher", "teacher.checkpoint"]),
+        (["task=evaluate,export", "run=x"], ["run=x", "result.json"]),
     ],
 )
 def test_values(rlkd_run: Callable[..., Ended], arguments: list[str], words: list[str]) -> None:
