@@ -13,8 +13,6 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from rlkd_run.config.build import nearest
-from rlkd_run.config.datasets import DatasetOptions, FolderOptions
-from rlkd_run.config.run import FixedOptions, KDOptions, RLKDOptions
 from rlkd_run.errors import ConfigError
 
 
@@ -75,16 +73,6 @@ class Registry(Mapping[str, Entry]):
 METHODS = Registry("method")
 TEMPERATURES = Registry("temperature")
 DATASETS = Registry("dataset")
-
-METHODS.register("kd", KDOptions, "rlkd_run.methods.kd:KD")
-
-TEMPERATURES.register("fixed", FixedOptions, "rlkd_run.temperature.fixed:Fixed")
-TEMPERATURES.register("rlkd", RLKDOptions, "rlkd_run.temperature.rlkd:RLKD", uses_agent=True)
-
-DATASETS.register("cifar10", DatasetOptions, "rlkd_run.data.cifar:open_cifar10")
-DATASETS.register("cifar100", DatasetOptions, "rlkd_run.data.cifar:open_cifar100")
-DATASETS.register("digits", DatasetOptions, "rlkd_run.data.digits:open_digits")
-DATASETS.register("folder", FolderOptions, "rlkd_run.data.folder:open_folder")
 
 
 def load_plugins(modules: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Options of a run as a whole: recipe, runtime, base method, temperature, task."""
+"""Options of a run as a whole: recipe, runtime, task."""
 
 from __future__ import annotations
 
@@ -35,30 +35,6 @@ class RuntimeOptions:
     checkpoint_minutes: float = option("save also within an epoch when this long has passed", gt=0, identity=False)
     progress: bool = option("progress bar", identity=False)
     tensorboard: bool = option("write TensorBoard events", identity=False)
-
-
-@dataclass
-class KDOptions:
-    """Hinton's knowledge distillation (arXiv 1503.02531)."""
-
-    name: str = option("which method: a registered name")
-    ce_weight: float = option("weight of the cross entropy with the labels", ge=0)
-    kl_weight: float = option("weight of the divergence from the teacher", ge=0)
-
-
-@dataclass
-class FixedOptions:
-    """One constant temperature."""
-
-    name: str = option("which policy: a registered name")
-    value: float = option("the temperature", gt=0)
-
-
-@dataclass
-class RLKDOptions:
-    """RLKD's agent chooses; its options are the group `agent`."""
-
-    name: str = option("which policy: a registered name")
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
+import rlkd_run.config.builtin  # noqa: F401 - registers the names
 from rlkd_run.config.agent import AgentOptions
 from rlkd_run.config.build import Problems, build, nearest
 from rlkd_run.config.models import StudentOptions, TeacherOptions

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -116,10 +117,11 @@ def _find(archive: Archive, options: DatasetOptions) -> Path:
     root = Path(options.root).expanduser()
     folder = root / archive.folder
     for candidate in (folder, root):
-        if any((candidate / name).is_file() for name in archive.files):
+        # Unlike Path.is_file, this is False and no error where the folder must not be looked into.
+        if any(os.path.isfile(candidate / name) for name in archive.files):
             return candidate
     missing = f"{archive.title} is not in {root}"
-    remedy = f"put {archive.folder}/ ({', '.join(archive.files)}) there or set dataset.root."
+    remedy = f"unpack {archive.url} there, which makes {archive.folder}/, or set dataset.root."
     if not options.download:
         raise ConfigError(f"{missing} and dataset.download is false: {remedy}")
     try:
@@ -147,7 +149,10 @@ def _read(archive: Archive, file: Path, md5: str) -> dict[str, Any]:
         raise ConfigError(
             f"{file} is damaged or cut short ({len(content)} bytes, MD5 sum {found}, expected {md5}): {remedy}"
         )
-    values: dict[str, Any] = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    try:
+        values: dict[str, Any] = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
+    except pickle.UnpicklingError as error:
+        raise ConfigError(f"{file} is not a file of {archive.title} ({error}): {remedy}") from error
     return values
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 
+import rlkd_run.config.builtin  # noqa: F401 - registers the names
 from rlkd_run.config.datasets import DatasetOptions, FolderOptions
 from rlkd_run.config.registry import DATASETS
 from rlkd_run.protocol import Batch, MixPlan
@@ -51,8 +52,8 @@ class TrainLoader(Protocol):
     def epoch(self, epoch: int, mix: MixPlan | None = None, start_step: int = 0) -> Iterator[Batch]:
         """The batches of one epoch.
 
-        Order, crops and flips depend on the seed, the epoch and the position in it alone: not on the device, on the
-        number of workers, on earlier epochs, or on where the epoch was entered.
+        Order, crops and flips of an epoch depend on the seed and its number alone: not on the device, the batch
+        size, the number of workers, earlier epochs, or where the epoch was entered.
 
         Args:
             epoch: from 1.

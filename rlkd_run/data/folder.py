@@ -63,6 +63,7 @@ class FolderDataset:
         self._val = _choose(tree.train, split.val)
         self._probe = _choose(tree.train, split.probe)
         self._test = _choose(tree.test, test)
+        self._probe_batch: Batch | None = None
 
     def train_batches(self, batch_size: int, seed: int) -> FolderTrainLoader:
         """See `Dataset`."""
@@ -78,11 +79,14 @@ class FolderDataset:
 
     def probe_batch(self) -> Batch | None:
         """See `Dataset`."""
-        if not self._probe.files:
-            return None
-        parts = list(FolderEvalLoader(self._probe, self._pipeline, batch_size=32))
-        images = torch.cat([part.images for part in parts])
-        return Batch(images, torch.cat([part.target for part in parts]), torch.cat([part.index for part in parts]))
+        if self._probe.files and self._probe_batch is None:  # read once: a reward may want it at every step
+            parts = list(FolderEvalLoader(self._probe, self._pipeline, batch_size=32))
+            self._probe_batch = Batch(
+                torch.cat([part.images for part in parts]),
+                torch.cat([part.target for part in parts]),
+                torch.cat([part.index for part in parts]),
+            )
+        return self._probe_batch
 
 
 class FolderTrainLoader:

@@ -92,9 +92,9 @@ class ImageFiles(data.Dataset[Tensor | Unreadable]):
         file = os.fsdecode(self._files[position])
         try:
             with Image.open(file) as image:
-                # With a transparent colour Pillow wants the detour, and warns without it.
-                decoded: Image.Image = image.convert("RGBA") if "transparency" in image.info else image
-                return decoded.convert("RGB")
+                if image.mode in ("I", "F"):
+                    return Unreadable(f"{file} has 32-bit pixels, of unknown range: convert it to 8 or 16 bits.")
+                return _rgb(image)
         except _DECODING_ERRORS as error:
             return Unreadable(f"{file} is not a readable image ({error}): repair it or remove it.")
 
@@ -107,6 +107,14 @@ class ImageFiles(data.Dataset[Tensor | Unreadable]):
             torch.default_generator.manual_seed(seed)
             augmented: Image.Image = self._train(image)
         return augmented
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):  # of these, Pillow would cut off all above 255, which is nearly everything
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    # With a transparent colour Pillow wants the detour, and warns without it.
+    decoded: Image.Image = image.convert("RGBA") if "transparency" in image.info else image
+    return decoded.convert("RGB")
 
 
 def collate(items: list[Tensor | Unreadable]) -> Tensor | Unreadable:

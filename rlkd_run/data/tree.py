@@ -43,8 +43,17 @@ def read_tree(options: FolderOptions) -> Tree:
     files that are no images by their extension are passed over.
 
     Raises:
-        ConfigError: a split without classes, a class without images, or splits with different classes; all at once.
+        ConfigError: a split without classes, a class without images, or splits with different classes, all at once;
+            a folder that must not be read.
     """
+    try:
+        return _read_tree(options)
+    except OSError as error:
+        problem = f"dataset.root={options.root}: {error.filename} cannot be read ({error.strerror})."
+        raise ConfigError(problem) from error
+
+
+def _read_tree(options: FolderOptions) -> Tree:
     root = Path(options.root).expanduser()
     if not root.is_dir():
         raise ConfigError(f"dataset.root={options.root} is not a folder: give the one that holds {options.train_dir}/.")
@@ -89,12 +98,16 @@ def _classes(root: Path, name: str, option: str, problems: list[str]) -> dict[st
 
 def _images(folder: Path) -> list[Path]:
     found = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [
             Path(parent, name) for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
         ]
     return sorted(found)
+
+
+def _refuse(error: OSError) -> None:
+    raise error  # `os.walk` would pass over what it cannot read
 
 
 def _labelled(classes: dict[str, _ClassFolder]) -> LabelledFiles:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rlkd_run.config.run import KDOptions
+from rlkd_run.config.methods import KDOptions
 from rlkd_run.methods.base import Method, Setting, cross_entropy, softened_divergence
 from rlkd_run.protocol import Batch, Outputs, Temperatures
 

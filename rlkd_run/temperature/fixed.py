@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rlkd_run.config.run import FixedOptions
+from rlkd_run.config.temperatures import FixedOptions
 from rlkd_run.protocol import Observation, Temperatures
 from rlkd_run.temperature.base import Policy, PolicySetting
 

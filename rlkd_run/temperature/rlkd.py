@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from rlkd_run.agent import Agent
-from rlkd_run.config.run import RLKDOptions
+from rlkd_run.config.temperatures import RLKDOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.protocol import Feedback, MixPlan, Observation, Temperatures
 from rlkd_run.temperature.base import Policy, PolicySetting

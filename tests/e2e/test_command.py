@@ -229,7 +229,7 @@ def test_mistakes_in_a_sweep_are_found_before_anything_runs(rlkd_run: Callable[.
 
 PLUGIN = """
 from rlkd_run.config.registry import TEMPERATURES
-from rlkd_run.config.run import FixedOptions
+from rlkd_run.config.temperatures import FixedOptions
 
 TEMPERATURES.register("mine", FixedOptions, "my_policy_class:Mine")
 """

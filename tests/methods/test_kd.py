@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rlkd_run.config.run import KDOptions
+from rlkd_run.config.methods import KDOptions
 from rlkd_run.methods.base import Setting, cross_entropy, softened_divergence
 from rlkd_run.methods.kd import KD
 from rlkd_run.protocol import Batch, Mix, Outputs, Temperatures

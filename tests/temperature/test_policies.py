@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rlkd_run.config.composition import compose_command
-from rlkd_run.config.run import FixedOptions, RLKDOptions
+from rlkd_run.config.temperatures import FixedOptions, RLKDOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.protocol import Observation
 from rlkd_run.temperature.base import PolicySetting
