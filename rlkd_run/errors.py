@@ -26,8 +26,11 @@ class RunError(Exception):
     exit_code = 1
 
 
-class Interrupted(Exception):
-    """A signal asked the run to stop; its state is saved. Exit code 128 + signal number."""
+class Interrupted(BaseException):
+    """A signal asked the run to stop; its state is saved. Exit code 128 + signal number.
+
+    Like `KeyboardInterrupt` no `Exception`: a launcher that goes on after a failed job must not go on after this.
+    """
 
     def __init__(self, signal_number: int) -> None:
         self.signal_number = signal_number
