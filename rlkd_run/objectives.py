@@ -11,7 +11,7 @@ from torch.func import functional_call
 
 from rlkd_run.methods.base import Method, cross_entropy
 from rlkd_run.models.features import Network
-from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation
+from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Outputs
 from rlkd_run.temperature.base import Policy
 
 
@@ -140,7 +140,15 @@ class Distillation:
         student = self.student(batch.images)
         mixed = None if batch.mix is None else batch.mix.weight < 1
         temperatures = self.policy.temperatures(
-            Observation(teacher.logits, student.logits, batch.target, batch.index, mixed, epoch, step)
+            Observation(
+                self.method.teacher_logits(teacher),
+                self.method.student_logits(student),
+                batch.target,
+                batch.index,
+                mixed,
+                epoch,
+                step,
+            )
         )
         parts = self.method(student, teacher, batch, temperatures, epoch)
         return StepLosses(parts, student.logits, temperatures.student)
@@ -153,8 +161,7 @@ class Distillation:
         # The buffers are copies, so that batch-norm statistics are left as they were.
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         with torch.no_grad():
-            logits: Tensor = functional_call(self.model, buffers, (images,))
-        return logits
+            return self.method.student_logits(Outputs(functional_call(self.model, buffers, (images,))))
 
     def end_epoch(self) -> None:
         """The policy closes its epoch."""

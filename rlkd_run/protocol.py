@@ -62,10 +62,18 @@ class MixPlan(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """The features that a method reads; networks compute no others."""
+    """The features that a method reads; networks compute no others.
+
+    Attributes:
+        penultimate: the input of the classifier.
+        maps: the output of the stem and of each stage.
+        preactivations: the same maps before their last activation. A network that does not say where those are, or
+            has no activation there, gives the maps themselves.
+    """
 
     penultimate: bool = False
     maps: bool = False
+    preactivations: bool = False
 
 
 class Outputs(NamedTuple):
@@ -75,11 +83,13 @@ class Outputs(NamedTuple):
         logits: [B, C].
         penultimate: input of the classifier, [B, D]; None unless needed.
         maps: output of the stem, then of each stage, [B, D_k, H_k, W_k]; empty unless needed.
+        preactivations: the same before the last activation, [B, D_k, H_k, W_k]; empty unless needed.
     """
 
     logits: Tensor
     penultimate: Tensor | None = None
     maps: tuple[Tensor, ...] = ()
+    preactivations: tuple[Tensor, ...] = ()
 
 
 class Temperatures(NamedTuple):
@@ -100,6 +110,8 @@ class Temperatures(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Observation:
     """What a temperature policy sees before the update of a step. Logits are attached to the graph.
+
+    They are what the temperature will divide: standardised where the method standardises.
 
     Attributes:
         teacher_logits: [B, C].

@@ -26,7 +26,8 @@ def test_the_wheel_runs_from_anywhere() -> None:
     assert {name for name in names if name.startswith("rlkd_run/conf/")} == {
         f"rlkd_run/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")
     }
-    assert not [name for name in names if name.split("/")[0] not in ("rlkd_run", f"{wheel.stem.rsplit('-', 3)[0]}.dist-info")]
+    metadata = f"{wheel.stem.rsplit('-', 3)[0]}.dist-info"
+    assert {name.split("/")[0] for name in names} == {"rlkd_run", metadata}
     # In isolated mode neither the current folder nor the checkout is on the path; only what was unpacked is added.
     script = "import sys; sys.path.insert(0, sys.argv.pop(1)); from rlkd_run.cli import main; main(sys.argv[1:])"
     done = subprocess.run(

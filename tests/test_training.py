@@ -60,6 +60,14 @@ POLICIES = {
     "rlkd loss_drop": ["agent.reward=loss_drop", "agent.rollout_steps=4"],
     "rlkd probe": ["agent.reward=probe", "agent.probe_images=20", "agent.rollout_steps=4"],
     "official code": ["agent=official_code", "agent.warmup_epochs=1"],
+    "random": ["temperature=random", "agent.warmup_epochs=2"],
+    "linear": ["temperature=linear"],
+    "ctkd": ["temperature=ctkd", "temperature.loops=2"],
+    "ctkd_instance": ["temperature=ctkd_instance", "method=dkd"],
+    "dtkd": ["temperature=dtkd", "method=dtkd"],
+    "lskd_std": ["temperature=lskd_std", "method=dist"],
+    "rlkd lskd": ["method=lskd", "agent.reward=loss_drop", "agent.rollout_steps=4"],
+    "wttm": ["temperature=fixed", "method=wttm"],
 }
 
 

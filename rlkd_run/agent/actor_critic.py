@@ -14,7 +14,11 @@ from torch import Tensor, nn
 def two_layer_perceptron(features: int, hidden: int) -> nn.Sequential:
     """F - hidden - hidden - 1 with ReLU, in PyTorch's default initialisation (as in the authors' code)."""
     return nn.Sequential(
-        nn.Linear(features, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, 1)
+        nn.Linear(features, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(),
+        nn.Linear(hidden, 1),
     )
 
 

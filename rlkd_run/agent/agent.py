@@ -11,6 +11,7 @@ known to Python.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -74,7 +75,7 @@ class Agent:
         self.reward = BatchReward(options.reward, options.reward_credit)
         self.moments = RunningMoments(device)
         self.scores = InstanceScores(num_images, options.exploration.count_per_instance, device)
-        self.meters = EpochMeters(steps_per_epoch, batch_size, device)
+        self.meters = EpochMeters(device)
         self.noise = torch.zeros(0, batch_size, device=device)
         self.epoch = 0
         self.epoch_open = False
@@ -167,9 +168,7 @@ class Agent:
             self.scores.update(observation.index, beliefs.student_entropy, observation.mixed)
         size = observation.target.shape[0]
         if not self.acting:
-            temperature = torch.full((size,), self.options.warmup_temperature, device=self.device)
-            self.meters.temperatures(observation.step, temperature)
-            return temperature
+            return torch.full((size,), self.options.warmup_temperature, device=self.device)
 
         states = self.features(beliefs)
         if self.training:
@@ -183,9 +182,7 @@ class Agent:
             actions = actions + self.actor.log_std.exp() * self.noise[observation.step, :size]
         if self.training:
             self.rollout.store(states, actions)
-        temperature = squash(actions, self.options.t_min, self.options.t_max)
-        self.meters.temperatures(observation.step, temperature)
-        return temperature
+        return squash(actions, self.options.t_min, self.options.t_max)
 
     @torch.no_grad()
     def observe(self, feedback: Feedback) -> None:
@@ -282,10 +279,9 @@ class Agent:
     def metrics(self) -> dict[str, Tensor]:
         """Means over the epoch so far, 0-dim tensors on the device; produced without waiting for it.
 
-        temperature_mean, temperature_std, temperature_min, temperature_max: over all instances (NaN before the first
-        step). updates: how many. action_std: the policy's standard deviation before the squash. In training epochs,
-        once there was an update: reward (raw, a batch), actor_loss, critic_loss, clip_fraction, approx_kl,
-        calibration_loss.
+        updates: how many. action_std: the policy's standard deviation before the squash. In training epochs, once
+        there was an update: reward (raw, a batch), actor_loss, critic_loss, clip_fraction, approx_kl and, where a
+        calibration is learnt, calibration_loss.
         """
         return {**self.meters.means(), "action_std": self.actor.log_std.exp()}
 
@@ -314,6 +310,7 @@ class Agent:
         In the middle of an epoch the agent goes on as if nothing had happened: `mix_plan` is the epoch's plan again,
         and its action noise is redrawn.
         """
+        state = copy.deepcopy(state)  # an optimiser would go on working on the caller's tensors
         self.ppo.load_state_dict(state["ppo"])
         self.calibrator.load_state_dict(state["calibrator"])
         self.rollout.load_state_dict(state["rollout"])

@@ -235,7 +235,9 @@ class Calibrator:
             predictions = mean + std * self._predict(seen, actions)
         shares = without_place_effect(decompose(predictions, rewards, mean, mask), mask)
         trust = explained((predictions * last_of(mask)).sum(dim=1), rewards)
-        return trust * shares + (1 - trust) * even_shares(rewards, mask)
+        shares = trust * shares + (1 - trust) * even_shares(rewards, mask)
+        rounding = rewards - shares.sum(dim=1)  # too small to be spread: it would round away
+        return shares + rounding[:, None] * last_of(mask)
 
     def state_dict(self) -> dict[str, Any]:
         """Models and optimiser."""

@@ -11,6 +11,10 @@ from torch.nn.utils import clip_grad_norm_
 from rlkd_run.agent.actor_critic import Actor, Critic
 from rlkd_run.config.agent import PPOOptions
 
+# Far outside any band; beyond it the norm of the gradient would overflow and leave NaN behind. Only the authors'
+# log-probabilities, of temperatures many deviations off the mean, come anywhere near.
+MAX_LOG_RATIO = 30.0
+
 
 class Experience(NamedTuple):
     """What one update learns from; all but states [...], states [..., F].
@@ -84,7 +88,7 @@ class PPO:
         passes = []
         for _ in range(self.options.passes):
             log_ratio = self.actor.log_prob(actions, states) - old_log_probs
-            ratio = log_ratio.exp()
+            ratio = log_ratio.clamp(max=MAX_LOG_RATIO).exp()
             actor_loss = -(clipped_surrogate(ratio, advantages, self.options.clip) * share).sum()
             if self.options.entropy:  # of a Gaussian: log std and a constant
                 actor_loss = actor_loss - self.options.entropy * self.actor.log_std

@@ -48,7 +48,13 @@ def epoch_factor(epoch: int) -> float:
 
 
 class RunningMoments:
-    """Mean and standard deviation of everything seen so far (Chan's parallel update, biased deviation)."""
+    """Mean and standard deviation of the recent past: what is older counts as `WINDOW` values, however many it was.
+
+    Rewards shrink as the student and its learning rate settle; moments of the whole past would drown them.
+    Parallel update of Chan, Golub and LeVeque; biased deviation.
+    """
+
+    WINDOW = 256  # values, one a training step
 
     def __init__(self, device: torch.device) -> None:
         self.count = torch.zeros((), device=device)
@@ -60,10 +66,12 @@ class RunningMoments:
         number = values.shape[0]
         mean = values.mean()
         difference = mean - self.mean
-        total = self.count + number
-        self.squares += (values - mean).square().sum() + difference.square() * self.count * number / total
+        kept = self.count.clamp(max=self.WINDOW)
+        total = kept + number
+        self.squares *= kept / self.count.clamp(min=1)
+        self.squares += (values - mean).square().sum() + difference.square() * kept * number / total
         self.mean += difference * number / total
-        self.count += number
+        self.count.copy_(total)
 
     @property
     def std(self) -> Tensor:

@@ -96,7 +96,11 @@ def compose_command(
 
 
 def register_resolvers() -> None:
-    """Make ``${scaled:n,reference}`` known to yaml files: epoch n of a run of `reference` epochs, in proportion."""
+    """Make what yaml files compute with known.
+
+    ``${scaled:n,reference}``: epoch n of a run of `reference` epochs, in proportion.
+    ``${choose:word,{a:1,b:2},3}``: what a table holds for a word, or else the last value.
+    """
 
     def scaled(epoch: int, reference: int, key: str = "recipe.epochs", *, _root_: DictConfig) -> int:
         epochs = OmegaConf.select(_root_, key)
@@ -104,7 +108,11 @@ def register_resolvers() -> None:
             raise ValueError(f"{key} must be a whole number")
         return max(1, int(epoch * epochs / reference + 0.5))
 
+    def choose(word: str, table: Mapping[str, Any], otherwise: Any) -> Any:
+        return table.get(word, otherwise)
+
     OmegaConf.register_new_resolver("scaled", scaled, replace=True)
+    OmegaConf.register_new_resolver("choose", choose, replace=True)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ class KDOptions:
     name: str = option("which method: a registered name")
     ce_weight: float = option("weight of the cross entropy with the labels", ge=0)
     kl_weight: float = option("weight of the divergence from the teacher", ge=0)
+    standardise: bool = option("the divergence is between z-scored logits (LSKD)")
 
 
 @dataclass

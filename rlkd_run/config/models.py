@@ -34,9 +34,7 @@ class TeacherOptions:
 
     source: str = option("zoo: the CIFAR networks of the literature; timm: any model of timm", choices=("zoo", "timm"))
     model: str = option("name of the architecture in its source")
-    pretrained: bool = option(
-        "timm only: its published weights; for other classes, training starts from them"
-    )
+    pretrained: bool = option("timm only: its published weights; for other classes, training starts from them")
     checkpoint: Optional[str] = option("file with the weights; null: find a trained teacher, or train one")
     seed: int = option("seed of the teacher's own training, whatever the run's", ge=0)
     recipe: TeacherRecipe = option("how a missing teacher is trained")

@@ -25,12 +25,14 @@ class Entry:
         options: torch-free dataclass of its options.
         target: "module:attribute" of the class, imported by `load`.
         uses_agent: temperature policies only: whether the group `agent` matters to it.
+        uses_temperature: methods only: whether a temperature policy matters to it.
     """
 
     name: str
     options: type
     target: str
     uses_agent: bool = False
+    uses_temperature: bool = True
 
     def load(self) -> Any:
         """Import the class (and with it torch)."""
@@ -45,13 +47,15 @@ class Registry(Mapping[str, Entry]):
         self.group = group
         self._entries: dict[str, Entry] = {}
 
-    def register(self, name: str, options: type, target: str, *, uses_agent: bool = False) -> None:
+    def register(
+        self, name: str, options: type, target: str, *, uses_agent: bool = False, uses_temperature: bool = True
+    ) -> None:
         """Make `name` usable in a yaml of this group.
 
         Raises:
             ConfigError: the name is taken by something else.
         """
-        entry = Entry(name, options, target, uses_agent)
+        entry = Entry(name, options, target, uses_agent, uses_temperature)
         if self._entries.setdefault(name, entry) != entry:
             raise ConfigError(f"{self.group}.name={name} is registered twice: by {self[name].target} and {target}.")
 

@@ -61,6 +61,11 @@ class RunConfig:
         """Whether the temperature policy is one that the group `agent` configures."""
         return TEMPERATURES[self.temperature.name].uses_agent
 
+    @property
+    def uses_temperature(self) -> bool:
+        """Whether the method's loss has a temperature: some have none, others lose it with the weight of their KL."""
+        return METHODS[self.method.name].uses_temperature and getattr(self.method, "kl_weight", 1) != 0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, in the shape of the composed yaml, with `choices` and `plugins` beside the groups."""
         values = dataclasses.asdict(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from rlkd_run.config.build import nearest
+from rlkd_run.config.registry import METHODS
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.models.names import ZOO_NAMES
 
@@ -16,6 +17,8 @@ def contradictions(config: RunConfig) -> list[str]:
     _recipe(config, problems)
     if config.uses_agent and config.task.name == "distill":
         _agent(config, problems)
+    if config.task.name == "distill":
+        _temperature(config, problems)
     _task(config, problems)
     return problems
 
@@ -76,6 +79,22 @@ def _agent(config: RunConfig, problems: list[str]) -> None:
             f"The agent would never be trained: no epoch from {agent.warmup_epochs} (agent.warmup_epochs) to {epochs} "
             f"is divisible by agent.train_every={agent.train_every}."
         )
+
+
+def _temperature(config: RunConfig, problems: list[str]) -> None:
+    method, policy = config.method.name, config.temperature.name
+    if not config.uses_temperature and policy != "fixed":
+        why = "with method.kl_weight=0 has" if METHODS[method].uses_temperature else "has"
+        problems.append(
+            f"method={method} {why} no temperature that temperature={policy} could set; use temperature=fixed."
+        )
+    if policy == "lskd_std" and getattr(config.method, "standardise", False):
+        problems.append(
+            "temperature=lskd_std divides by a deviation, and method.standardise=true has made all deviations 1; "
+            "use temperature=fixed."
+        )
+    if policy == "random" and config.temperature.law == "uniform" and config.agent.t_min <= 0:
+        problems.append("temperature.law=uniform draws down to agent.t_min, which must be greater than 0.")
 
 
 def _task(config: RunConfig, problems: list[str]) -> None:

@@ -6,6 +6,7 @@ Training images: random resized crop and flip; test images: shorter side to `res
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -120,7 +121,8 @@ class FolderTrainLoader:
         on_host = None if mix is None else MixPlan(mix.partner.cpu(), mix.weight.cpu(), mix.labels)
         if mix is not None:
             mix = MixPlan(mix.partner.to(device), mix.weight.to(device), mix.labels)
-        requests = (self._requests(epoch, positions, on_host) for positions in batches)
+        seed = self._seed  # the workers' iterator holds on to `requests`, which must not lead back to this loader
+        requests = (_train_requests(seed, epoch, positions, on_host) for positions in batches)
         for positions, pixels in zip(batches, self._pixels.read(requests), strict=True):
             index = upload(positions, device)
             images = self._normalise(pixels)
@@ -129,13 +131,14 @@ class FolderTrainLoader:
             else:
                 yield Batch(images, *mixed_labels(mix, index, self._targets))
 
-    def _requests(self, epoch: int, positions: Tensor, mix: MixPlan | None) -> list[Request]:
-        order: list[int] = positions.tolist()
-        seeds = [derive_seed(self._seed, "crop", epoch, position) for position in order]
-        if mix is None:
-            return [Request(position, seed) for position, seed in zip(order, seeds, strict=True)]
-        partners, weights = mix.partner[positions].tolist(), mix.weight[positions].tolist()
-        return [Request(*request) for request in zip(order, seeds, partners, weights, strict=True)]
+
+def _train_requests(seed: int, epoch: int, positions: Tensor, mix: MixPlan | None) -> list[Request]:
+    order: list[int] = positions.tolist()
+    seeds = [derive_seed(seed, "crop", epoch, position) for position in order]
+    if mix is None:
+        return [Request(position, crop) for position, crop in zip(order, seeds, strict=True)]
+    partners, weights = mix.partner[positions].tolist(), mix.weight[positions].tolist()
+    return [Request(*request) for request in zip(order, seeds, partners, weights, strict=True)]
 
 
 class FolderEvalLoader:
@@ -184,13 +187,15 @@ class _PixelStream:
         self._device = pipeline.device
         self._requests = _Requests()
         workers = pipeline.num_workers
+        self._lasting = lasting and workers > 0
+        self._held = False
         self._loader: data.DataLoader[Tensor | Unreadable] = data.DataLoader(
             ImageFiles(files, pipeline.options),
             batch_sampler=self._requests,
             num_workers=workers,
             collate_fn=collate,
             pin_memory=pipeline.device.type == "cuda",
-            persistent_workers=lasting and workers > 0,
+            persistent_workers=self._lasting,
             worker_init_fn=leave_signals_to_main,
             generator=torch.Generator(),  # the loader draws a seed for its workers: not from the global stream
         )
@@ -202,10 +207,17 @@ class _PixelStream:
             ConfigError: a file cannot be decoded.
         """
         self._requests.upcoming = requests
-        for pixels in self._loader:
-            if isinstance(pixels, Unreadable):
-                raise ConfigError(pixels.problem)
-            yield pixels.to(self._device, non_blocking=True)
+        iterator = iter(self._loader)
+        if self._lasting and not self._held:
+            self._held = True
+            weakref.finalize(self, _let_go, iterator).atexit = False
+        try:
+            for pixels in iterator:
+                if isinstance(pixels, Unreadable):
+                    raise ConfigError(pixels.problem)
+                yield pixels.to(self._device, non_blocking=True)
+        finally:
+            del iterator  # a traceback would keep it, for the garbage collector: see `_let_go`
 
 
 class _Requests:
@@ -216,6 +228,15 @@ class _Requests:
 
     def __iter__(self) -> Iterator[list[Request]]:
         return iter(self.upcoming)
+
+
+def _let_go(iterator: Iterator[Tensor | Unreadable]) -> None:
+    """Until the stream is gone, keep its workers' iterator out of the garbage collector's reach, and then do nothing.
+
+    The collector would close the iterator's queues before the iterator itself, which then could not tell the workers
+    to leave: it would wait ten seconds for each of them in vain. Counted down to no reference, it ends them properly.
+    """
+    del iterator
 
 
 def _default_workers() -> int:

@@ -39,6 +39,18 @@ class Method(nn.Module):
 
     needs: ClassVar[Needs] = Needs()
 
+    def student_logits(self, outputs: Outputs) -> Tensor:
+        """The student's logits as a temperature divides them, [B, C]; a method that transforms them overrides this.
+
+        The loop shows these to the temperature policy, before and after the update (after it, outputs hold logits
+        only); `forward` is given the outputs as they are and takes the same step itself where it softens.
+        """
+        return outputs.logits
+
+    def teacher_logits(self, outputs: Outputs) -> Tensor:
+        """Likewise for the teacher; what trains a transform of its own keeps its graph."""
+        return outputs.logits
+
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch, temperatures: Temperatures, epoch: int
     ) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from rlkd_run.errors import ConfigError
 from rlkd_run.models.dry_run import dry_run
-from rlkd_run.models.taps import Tap, classifier_of, map_taps, model_name, spatial
+from rlkd_run.models.taps import Tap, classifier_of, map_taps, model_name, preactivation_taps, spatial
 from rlkd_run.models.unwrap import unwrapped
 from rlkd_run.protocol import Needs, Outputs
 
@@ -44,10 +44,13 @@ class Network:
         self.needs = needs
         self._inner = unwrapped(model)
         self._map_taps = map_taps(self._inner) if needs.maps else ()
+        self._preactivation_taps = preactivation_taps(self._inner) if needs.preactivations else ()
         self._penultimate_taps = (Tap(classifier_of(self._inner)[0], at_input=True),) if needs.penultimate else ()
         self._calls = _CALLS.setdefault(self._inner, [])
         self._closed = False
-        self._hooks = [self._hook(tap) for tap in (*self._map_taps, *self._penultimate_taps)]
+        # A point that serves two needs is read once.
+        taps = dict.fromkeys((*self._map_taps, *self._preactivation_taps, *self._penultimate_taps))
+        self._hooks = [self._hook(tap) for tap in taps]
 
     def __call__(self, images: Tensor) -> Outputs:
         """Run the model.
@@ -56,7 +59,8 @@ class Network:
             images: [B, 3, H, W].
 
         Returns:
-            Logits [B, C], and what is needed of the penultimate feature [B, D] and the maps [B, D_k, H_k, W_k].
+            Logits [B, C], and what is needed of the penultimate feature [B, D] and the maps [B, D_k, H_k, W_k], after
+            and before their activation.
 
         Raises:
             ConfigError: if a needed map turns out to have no spatial form, or the classifier's input is no vector.
@@ -71,9 +75,12 @@ class Network:
             logits = self.model(images)
         finally:
             self._calls.pop()
-        maps = tuple(spatial(self._inner, tap, captured.get(tap)) for tap in self._map_taps)
+        maps, preactivations = (
+            tuple(spatial(self._inner, tap, captured.get(tap)) for tap in taps)
+            for taps in (self._map_taps, self._preactivation_taps)
+        )
         penultimate = [self._vector(captured[tap]) for tap in self._penultimate_taps]
-        return Outputs(logits, penultimate[0] if penultimate else None, maps)
+        return Outputs(logits, penultimate[0] if penultimate else None, maps, preactivations)
 
     @property
     def classifier(self) -> nn.Linear:

@@ -56,6 +56,20 @@ def map_taps(model: nn.Module) -> tuple[Tap, ...]:
     return taps
 
 
+def preactivation_taps(model: nn.Module) -> tuple[Tap, ...]:
+    """Find the maps of stem and stages before their last activation; the maps themselves where none are declared.
+
+    Reads `preactivation_inputs` (the zoo, and any model that declares the same). timm's networks declare none, and most
+    of them activate in place, so that nothing would be left to read.
+
+    Raises:
+        ConfigError: as `map_taps`.
+    """
+    taps = map_taps(model)
+    declared = getattr(model, "preactivation_inputs", None)
+    return tuple(Tap(name, at_input=True) for name in declared) if declared else taps
+
+
 def classifier_of(model: nn.Module) -> tuple[str, nn.Linear]:
     """Find the final linear layer and its name.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import CLASSES, feedback_of, make_agent, make_options
+from agent_support import CLASSES, feedback_of, make_agent, make_options
 from torch import Tensor
 
 from rlkd_run.protocol import Observation
@@ -41,22 +41,46 @@ def teach(
         temperature = agent.temperatures(Observation(teacher, student, index % CLASSES, index, None, 1, step))
         confidence = student.softmax(1).amax(1)
         probe_loss = probe_loss + (temperature - wanted(confidence)).square().mean()
-        agent.observe(feedback_of(lambda: probe_loss.float()))
+        agent.observe(feedback_of(probe_loss.float))
         seen.append((confidence, temperature))
     confidences, temperatures = zip(*seen[-16:], strict=True)
-    assert int(agent.metrics()["updates"]) == updates
+    assert agent.metrics()["updates"].item() == updates
     return torch.stack(confidences), torch.stack(temperatures)
 
 
+def constant(target: float) -> Callable[[Tensor], Tensor]:
+    return lambda confidence: torch.full_like(confidence, target)
+
+
+# `uniform` is `none` to the last bit (test_calibration_in_ppo.py), so it learns whatever `none` learns.
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("target", [4.0, 7.0])
 @pytest.mark.parametrize("kind", ["none", "lstm"])
 def test_finds_the_best_temperature(kind: str, target: float, seed: int) -> None:
-    _, temperature = teach(
-        lambda confidence: torch.full_like(confidence, target),
-        150,
-        seed,
-        ppo={"actor_lr": 1e-3},
-        calibration={"kind": kind},
+    _, temperature = teach(constant(target), 150, seed, ppo={"actor_lr": 1e-3}, calibration={"kind": kind})
+    assert abs(temperature.mean().item() - target) < 0.5
+
+
+def test_finds_a_temperature_for_each_kind_of_instance() -> None:
+    confidence, temperature = teach(
+        lambda confidence: torch.where(confidence > 0.5, 7.0, 4.0), 300, 0, ppo={"actor_lr": 1e-3}
     )
-    assert abs(float(temperature.mean()) - target) < 0.5
+    sure = confidence > 0.5
+    assert temperature[sure].mean() - temperature[~sure].mean() >= 2
+
+
+def test_starts_outside_the_bands() -> None:
+    for seed in range(3):
+        _, temperature = teach(constant(4.0), 1, seed, ppo={"actor_lr": 1e-9})
+        assert 4.5 < temperature.mean().item() < 6.5
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_authors_code_does_not_learn(seed: int) -> None:
+    """Its expected policy gradient is zero (docs/rlkd.md): where it drifts to does not depend on what is rewarded."""
+    means = {}
+    for target in (4.0, 7.0):
+        _, temperature = teach(constant(target), 150, seed, "official_code", ppo={"actor_lr": 1e-3})
+        means[target] = temperature.mean().item()
+    assert abs(means[4.0] - 4) > 0.5 or abs(means[7.0] - 7) > 0.5
+    assert means[7.0] - means[4.0] < 1.5  # an agent that learns ends 3 apart

@@ -44,6 +44,7 @@ def all_choices() -> list[str]:
 @pytest.mark.parametrize("choice", all_choices())
 def test_every_yaml_composes(choice: str) -> None:
     extra = {"dataset=folder": ["dataset.root=x"]}
+    extra |= {f"method={name}": ["temperature=fixed"] for name in ("ttm", "wttm")}  # which have no temperature
     for role in ("teacher", "student"):
         extra[f"{role}=timm"] = [f"{role}.model=resnet10t"]
     if choice in ("task=evaluate", "task=export"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +91,25 @@ def test_an_epoch_can_be_entered_anywhere(image_tree: Tree, open_tree: Opener, w
     begun = loader.epoch(1)
     next(begun)
     assert_same(whole, list(loader.epoch(2)))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_workers_leave_with_a_loader_that_is_garbage(image_tree: Tree, open_tree: Opener, begun: bool) -> None:
+    others = set(multiprocessing.active_children())
+    loader = open_tree(image_tree(), num_workers=2).train_batches(4, seed=0)
+    epoch = loader.epoch(1)
+    next(epoch)
+    if not begun:
+        list(epoch)
+    workers = set(multiprocessing.active_children()) - others
+    assert len(workers) == 2
+    cycle: list[object] = [loader, epoch]
+    cycle.append(cycle)
+    del loader, epoch, cycle
+    start = time.monotonic()
+    gc.collect()
+    assert time.monotonic() - start < 4  # and not ten seconds a worker
+    assert not any(worker.is_alive() for worker in workers)
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -79,9 +79,7 @@ PLAIN = {"mean": [0.0] * 3, "std": [1 / 255] * 3, "flip": False, "min_scale": 1.
 
 
 @pytest.mark.parametrize("labels", ["mixed", "low"])
-def test_mixtures_of_files(
-    image_tree: Callable[..., Path], open_tree: Callable[..., Dataset], labels: str
-) -> None:
+def test_mixtures_of_files(image_tree: Callable[..., Path], open_tree: Callable[..., Dataset], labels: str) -> None:
     dataset = open_tree(image_tree(side=16, equal=True), **PLAIN)
     mix = plan(12, labels)
     files = sorted(Path("images/train").glob("*/*.png"))

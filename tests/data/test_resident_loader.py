@@ -178,7 +178,7 @@ def test_the_memory_layout_is_the_one_asked_for(resident: Resident, channels_las
     assert torch.equal(next(loader.epoch(1)).images, other.images)
 
 
-class NoWaiting(TorchDispatchMode):
+class NoWaiting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Refuses what would make the host wait for a device's answer."""
 
     WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")
@@ -192,7 +192,7 @@ class NoWaiting(TorchDispatchMode):
 def test_nothing_waits_for_the_device(resident: Resident, labels: str | None) -> None:
     mix = None if labels is None else MixPlan(torch.arange(41).flip(0), torch.full((41,), 0.25), labels)
     loader = resident().train_batches(8, seed=0)
-    with NoWaiting():
+    with NoWaiting():  # type: ignore[no-untyped-call]
         assert sum(1 for _ in loader.epoch(1, mix)) == 6
         with pytest.raises(AssertionError):
             torch.ones(1).item()  # the guard itself works

@@ -12,7 +12,8 @@ LEAVE_IN_MID_EPOCH = """
 import torch
 from rlkd_run.config.composition import compose_command
 from rlkd_run.experiment import open_data
-(config,) = compose_command(["dataset=folder", "dataset.root=images", "dataset.image_size=8", "runtime.num_workers=2"]).runs
+arguments = ["dataset=folder", "dataset.root=images", "dataset.image_size=8", "runtime.num_workers=2"]
+(config,) = compose_command(arguments).runs
 dataset = open_data(config, torch.device("cpu"))
 loader = dataset.train_batches(2, 0)
 whole = sum(1 for _ in loader.epoch(1))

@@ -29,7 +29,7 @@ def equal(*values: float) -> Temperatures:
 
 def kd(ce_weight: float = 0.1, kl_weight: float = 0.9) -> KD:
     nothing = nn.Identity()
-    return KD(KDOptions("kd", ce_weight, kl_weight), Setting(nothing, nothing, 4, 2, (3, 1, 1), 240))
+    return KD(KDOptions("kd", ce_weight, kl_weight, standardise=False), Setting(nothing, nothing, 4, 2, (3, 1, 1), 240))
 
 
 def test_cross_entropy() -> None:

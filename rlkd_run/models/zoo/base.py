@@ -17,10 +17,13 @@ class ZooNetwork(nn.Module):
 
     Attributes:
         map_modules: names of the modules that give the stem's map and each stage's, in this order.
+        preactivation_inputs: names of the modules whose input is the same map before its activation; empty for
+            networks whose maps have none, or are put together from activated parts.
         classifier_module: name of the final linear layer; its input is the penultimate feature.
     """
 
     map_modules: ClassVar[tuple[str, ...]]
+    preactivation_inputs: tuple[str, ...] = ()
     classifier_module: ClassVar[str]
 
 

@@ -69,6 +69,7 @@ class ResNet(ZooNetwork):
         self.layer1 = basic_stage(widths[0], widths[1], blocks, stride=1)
         self.layer2 = basic_stage(widths[1], widths[2], blocks, stride=2)
         self.layer3 = basic_stage(widths[2], widths[3], blocks, stride=2)
+        self.preactivation_inputs = ("relu", *(f"layer{stage}.{blocks - 1}.relu2" for stage in (1, 2, 3)))
         self.fc = nn.Linear(widths[3], num_classes)
         he_initialise(self)
 

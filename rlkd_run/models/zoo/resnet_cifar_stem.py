@@ -104,6 +104,9 @@ class CifarStemResNet(ZooNetwork):
             )
             inputs = outputs
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        relu = "relu2" if block is BasicBlock else "relu3"
+        last = enumerate(blocks, start=1)
+        self.preactivation_inputs = ("relu", *(f"layer{stage}.{depth - 1}.{relu}" for stage, depth in last))
         self.linear = nn.Linear(inputs, num_classes)
         he_initialise(self)
 

@@ -36,6 +36,8 @@ class ImageNetStemResNet(ZooNetwork):
         self.layer2 = basic_stage(64, 128, blocks[1], stride=2)
         self.layer3 = basic_stage(128, 256, blocks[2], stride=2)
         self.layer4 = basic_stage(256, 512, blocks[3], stride=2)
+        last = enumerate(blocks, start=1)
+        self.preactivation_inputs = ("relu", *(f"layer{stage}.{depth - 1}.relu2" for stage, depth in last))
         self.fc = nn.Linear(512, num_classes)
         he_initialise(self)
 

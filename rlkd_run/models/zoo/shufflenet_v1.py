@@ -66,6 +66,7 @@ class ShuffleNetV1(ZooNetwork):
     """
 
     map_modules: ClassVar[tuple[str, ...]] = ("relu", "layer1", "layer2", "layer3")
+    preactivation_inputs = ("relu", "layer1.3.relu3", "layer2.7.relu3", "layer3.3.relu3")
     classifier_module: ClassVar[str] = "linear"
 
     def __init__(self, num_classes: int) -> None:

@@ -29,14 +29,13 @@ def _block(inputs: int, outputs: int, depth: int) -> nn.Sequential:
 class VGG(ZooNetwork):
     """VGG of five blocks; its maps are those after a block's last ReLU and before the pooling.
 
-    `block0` ... `block4` give the same maps before the ReLU.
-
     Args:
         depths: convolutions of each block.
         num_classes: C.
     """
 
     map_modules: ClassVar[tuple[str, ...]] = ("relu0", "relu1", "relu2", "relu3", "relu4")
+    preactivation_inputs = map_modules
     classifier_module: ClassVar[str] = "classifier"
 
     def __init__(self, depths: Sequence[int], num_classes: int) -> None:

@@ -50,8 +50,7 @@ class Stage(nn.Module):
 class WideResNet(ZooNetwork):
     """WRN-depth-width; its maps are the raw sums of the blocks, before the batch norm and ReLU that follow.
 
-    The maps after that batch norm, before the ReLU, are the outputs of `block2.layer.0.bn1`, `block3.layer.0.bn1` and
-    `bn1`.
+    Before activation means after that batch norm and before its ReLU, as ReviewKD's authors take a teacher's maps.
 
     Args:
         depth: 6n+4.
@@ -60,6 +59,7 @@ class WideResNet(ZooNetwork):
     """
 
     map_modules: ClassVar[tuple[str, ...]] = ("conv1", "block1", "block2", "block3")
+    preactivation_inputs = ("block1.layer.0.bn1", "block2.layer.0.relu1", "block3.layer.0.relu1", "relu")
     classifier_module: ClassVar[str] = "fc"
 
     def __init__(self, depth: int, width: int, num_classes: int) -> None:
