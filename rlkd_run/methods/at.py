@@ -1,4 +1,4 @@
-"""Attention transfer (arXiv 1612.03928, equation 2, with the mean in place of the sum)."""
+"""Attention transfer (arXiv 1612.03928), with a mean over positions, as the CIFAR-100 literature runs it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contrastive representation distillation (arXiv 1910.10699, equations 17 to 19), with a memory of all images."""
+"""Contrastive representation distillation (arXiv 1910.10699), with a memory of all images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FitNets: hints from one intermediate map (arXiv 1412.6550, equation 3)."""
+"""FitNets: hints from one intermediate map (arXiv 1412.6550)."""
 
 from __future__ import annotations
 

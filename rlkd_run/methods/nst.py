@@ -1,4 +1,4 @@
-"""Neuron selectivity transfer with a polynomial kernel (arXiv 1707.01219, equation 6, d = 2, c = 0)."""
+"""Neuron selectivity transfer with a polynomial kernel (arXiv 1707.01219)."""
 
 from __future__ import annotations
 

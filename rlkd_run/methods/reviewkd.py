@@ -1,4 +1,4 @@
-"""Knowledge review (arXiv 2104.09044, section 3: residual learning with attention-based fusion, hierarchical loss)."""
+"""Knowledge review (arXiv 2104.09044): stages fused by attention, compared on a pyramid of grids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Relational knowledge distillation (arXiv 1904.05068, equations 4 to 8)."""
+"""Relational knowledge distillation (arXiv 1904.05068)."""
 
 from __future__ import annotations
 

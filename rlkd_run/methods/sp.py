@@ -1,4 +1,4 @@
-"""Similarity-preserving distillation (arXiv 1907.09682, equations 1 to 4)."""
+"""Similarity-preserving distillation (arXiv 1907.09682)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Variational information distillation (arXiv 1904.05835, equations 4 to 6)."""
+"""Variational information distillation (arXiv 1904.05835)."""
 
 from __future__ import annotations
 

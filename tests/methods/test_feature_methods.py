@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from golden import golden
 from torch import Tensor, nn
 
-from rlkd_run.config.feature_methods import FitNetOptions, ReviewKDOptions
+from rlkd_run.config.feature_methods import CCOptions, FitNetOptions, ReviewKDOptions
 from rlkd_run.config.methods import FeatureOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.at import AT, attention_loss
 from rlkd_run.methods.base import Setting
-from rlkd_run.methods.cc import congruence_loss
+from rlkd_run.methods.cc import CC, congruence_loss
 from rlkd_run.methods.features import BatchNorm, shrunk, stages
 from rlkd_run.methods.fitnet import FitNet
 from rlkd_run.methods.nst import selectivity_loss
@@ -194,10 +194,12 @@ def test_fitnet_regressor(student: str, teacher: str, kind: type[nn.Module], ker
 def test_parameter_counts_of_the_modules() -> None:
     where = zoo("resnet8", "resnet8x4")  # 64 and 256 wide; stages 16, 32, 64 and 64, 128, 256
     build = {
+        "cc": CC(CCOptions("cc", *PLAIN, embedding=128), where),
         "srrl": SRRL(FeatureOptions("srrl", *PLAIN), where),
         "fitnet": FitNet(FitNetOptions("fitnet", *PLAIN, hint_layer=2), where),
         "review": ReviewKD(ReviewKDOptions("reviewkd", *PLAIN, max_width=512, warmup_epochs=20), where),
     }
+    assert parameters(build["cc"]) == (64 + 1) * 128 + (256 + 1) * 128
     assert parameters(build["srrl"]) == 64 * 256 + 2 * 256
     assert parameters(build["fitnet"]) == 32 * 128 + 128 + 2 * 128
     width = 64
