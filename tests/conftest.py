@@ -10,6 +10,13 @@ from pathlib import Path
 import pytest
 from support import Ended, command
 
+LONGEST = ("test_interruption.py", "test_learning.py", "test_command.py", "test_real_images.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, so that at the end no process waits for one of them."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
