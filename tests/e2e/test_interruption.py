@@ -59,8 +59,8 @@ def test_killed_ten_times_and_more(rlkd_run_process: Callable[..., Ended]) -> No
     assert rlkd_run_process(*RUN, "task=train_teacher", "output_root=killed").code == 0
     chance = random.Random(0)
     met_in, while_writing = set(), 0
-    for kill in range(12):
-        epoch, step = divmod(7 * kill + 3, STEPS)
+    for kill in range(10):
+        epoch, step = divmod(9 * kill + 3, STEPS)
         process = start(*RUN, "output_root=killed")
         while newest("killed") < (epoch, step):
             assert process.poll() is None, process.communicate()
