@@ -16,6 +16,7 @@ from rlkd_run.environment import provenance
 from rlkd_run.errors import about
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.fit import Fit, evaluations
+from rlkd_run.layer_rates import layer_rates
 from rlkd_run.methods.base import Setting
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
@@ -25,9 +26,10 @@ from rlkd_run.models.weights import save_weights
 from rlkd_run.objectives import Distillation
 from rlkd_run.protocol import Batch, Needs
 from rlkd_run.record import RunFolder, finished
+from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.temperature.base import PolicySetting
-from rlkd_run.training import Schedule, Trainer
+from rlkd_run.training import Trainer
 
 STUDENT = "student.safetensors"
 
@@ -51,7 +53,9 @@ def distill(config: RunConfig) -> None:
             return
         folder.begin(config.to_dict())
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
-        fit = Fit(Trainer(objective, loader, Schedule.of(config.recipe), device), folder, config.runtime, measures)
+        rates = layer_rates(config.recipe, objective.model)
+        trainer = Trainer(objective, loader, Schedule.of(config.recipe), device, rates)
+        fit = Fit(trainer, folder, config.runtime, measures)
         torch.manual_seed(derive_seed(config.seed, "training"))
         if fit.resume():
             print(f"resumed   after {fit.trainer.epoch} epochs and {fit.trainer.step} steps", flush=True)

@@ -118,6 +118,8 @@ class Fit:
                 self._epoch(stop)
                 row = self._row()
                 self.history.rows.append(row)
+                if "val_top1" in row:
+                    trainer.note_validation(row["val_top1"])
                 self._save()
                 self.folder.write_metrics(self.history.rows)
                 if events is not None:

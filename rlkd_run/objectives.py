@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from rlkd_run.methods.base import Method, cross_entropy
+from rlkd_run.methods.base import Method, cross_entropy, trained
 from rlkd_run.models.features import Network
 from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Outputs
+from rlkd_run.schedule import Phase, phase_at
 from rlkd_run.temperature.base import Policy
 
 
@@ -33,9 +34,13 @@ class Objective(Protocol):
     """The training loop's view of an objective."""
 
     model: nn.Module
+    phases: tuple[Phase, ...]
 
-    def parameters(self) -> list[nn.Parameter]:
-        """Everything that the optimiser trains."""
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Everything that the optimiser trains, the network's parameters in the first group.
+
+        A group holds ``params``, and ``lr`` where its learning rate starts elsewhere than the schedule's.
+        """
 
     def begin_epoch(self, epoch: int) -> MixPlan | None:
         """Prepare epoch `epoch` (from 1); may ask for mixed images."""
@@ -62,12 +67,14 @@ class Objective(Protocol):
 class Supervised:
     """Cross entropy with the labels: how a teacher is trained."""
 
+    phases: tuple[Phase, ...] = ()
+
     def __init__(self, model: nn.Module) -> None:
         self.model = model
 
-    def parameters(self) -> list[nn.Parameter]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """The network's."""
-        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return [trained(self.model.parameters())]
 
     def begin_epoch(self, epoch: int) -> MixPlan | None:  # noqa: ARG002
         """No mixing."""
@@ -122,19 +129,23 @@ class Distillation:
         self.method = method
         self.policy = policy
         self.probe_loss = probe_loss
+        self.phases = method.phases()
+        self._from_labels = Supervised(student.model)
         teacher.model.eval().requires_grad_(False)
 
-    def parameters(self) -> list[nn.Parameter]:
+    def parameter_groups(self) -> list[dict[str, Any]]:
         """The student's, the method's and the policy's."""
-        candidates = [*self.model.parameters(), *self.method.parameters(), *self.policy.trainables()]
-        return [parameter for parameter in candidates if parameter.requires_grad]
+        policy = trained(self.policy.trainables())
+        return [trained(self.model.parameters()), *self.method.parameter_groups(), policy]
 
     def begin_epoch(self, epoch: int) -> MixPlan | None:
         """The policy may ask for mixed images."""
         return self.policy.begin_epoch(epoch)
 
     def losses(self, batch: Batch, epoch: int, step: int) -> StepLosses:
-        """Teacher, student, temperatures, method."""
+        """Teacher, student, temperatures, method; in a phase on labels alone, their cross entropy."""
+        if self._labels_only(epoch):
+            return self._from_labels.losses(batch, epoch, step)
         with torch.no_grad():
             teacher = self.teacher(batch.images)
         student = self.student(batch.images)
@@ -152,6 +163,9 @@ class Distillation:
         )
         parts = self.method(student, teacher, batch, temperatures, epoch)
         return StepLosses(parts, student.logits, temperatures.student)
+
+    def _labels_only(self, epoch: int) -> bool:
+        return bool(self.phases) and phase_at(self.phases, epoch)[0].labels_only
 
     def after_update(self, batch: Batch) -> None:
         """Let the policy see what came of its temperatures."""

@@ -16,6 +16,7 @@ from rlkd_run.config.identity import (
     teacher_folder,
     teacher_folder_name,
     teacher_identity,
+    teacher_recipe,
 )
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset
@@ -24,16 +25,19 @@ from rlkd_run.environment import provenance
 from rlkd_run.errors import about
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.fit import Fit, evaluations
+from rlkd_run.layer_rates import layer_rates
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
 from rlkd_run.models.normalise import natively_normalised, published_classes
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import load_weights, save_weights
+from rlkd_run.nasty import Nasty
 from rlkd_run.objectives import Supervised
 from rlkd_run.record import RunFolder, finished
 from rlkd_run.results.reported import reported_teacher
+from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
-from rlkd_run.training import Schedule, Trainer
+from rlkd_run.training import Trainer
 
 WEIGHTS = "teacher.safetensors"
 FAR_FROM_LITERATURE = 1.0  # percentage points
@@ -121,14 +125,18 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
     Raises:
         Interrupted, RunError: as `Fit.run`.
     """
-    recipe, data_seed = config.teacher.recipe, derive_seed(config.teacher.seed, "data")
+    recipe, data_seed = teacher_recipe(config), derive_seed(config.teacher.seed, "data")
     with RunFolder(teacher_folder(config), wait=True) as folder:
         if finished(folder.path):  # by the process that was waited for
             return folder.path
         folder.begin(config.to_dict())
         model = build(config, dataset, device)
         trainer = Trainer(
-            Supervised(model), dataset.train_batches(recipe.batch_size, data_seed), _schedule(config), device
+            _objective(config, model, dataset, device),
+            dataset.train_batches(recipe.batch_size, data_seed),
+            Schedule.of(recipe),
+            device,
+            layer_rates(recipe, model),
         )
         fit = Fit(trainer, folder, config.runtime, evaluations(model, dataset, config.runtime.eval_batch_size))
         torch.manual_seed(derive_seed(config.teacher.seed, "training"))
@@ -163,10 +171,16 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         return folder.path
 
 
-def _schedule(config: RunConfig) -> Schedule:
-    """The run's schedule with the teacher's own epochs, rate and milestones."""
-    own = config.teacher.recipe
-    return replace(Schedule.of(config.recipe), epochs=own.epochs, lr=own.lr, milestones=own.milestones)
+def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device) -> Supervised:
+    """What the teacher is trained towards; a nasty one needs a normal one, found or trained like any other."""
+    if config.teacher.objective == "labels":
+        return Supervised(model)
+    nasty = config.teacher.nasty
+    normal = replace(config, teacher=replace(config.teacher, objective="labels", checkpoint=nasty.adversary))
+    adversary = build(normal, dataset, device)
+    origin = equip(normal, adversary, dataset, device)
+    print(f"adversary {origin.words}", flush=True)
+    return Nasty(model, adversary, nasty, dataset.num_classes)
 
 
 def warn_if_far(name: str, dataset: Dataset, measured: Accuracy) -> None:

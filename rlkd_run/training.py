@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlkd_run.config.run import RecipeOptions
 from rlkd_run.data.dataset import TrainLoader
+from rlkd_run.layer_rates import LayerRates
 from rlkd_run.meters import EpochMeter
 from rlkd_run.objectives import Objective, StepLosses
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """SGD with momentum and a step schedule, as the CIFAR literature trains.
-
-    Attributes:
-        epochs: passes over the training set.
-        lr: initial learning rate.
-        milestones: the rate drops after these epochs (counted from 1).
-        lr_decay: factor of each drop.
-        momentum: momentum of SGD.
-        nesterov: Nesterov's form of it.
-        weight_decay: L2 penalty.
-    """
-
-    epochs: int
-    lr: float
-    milestones: Sequence[int]
-    lr_decay: float
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-
-    @classmethod
-    def of(cls, recipe: RecipeOptions) -> Schedule:
-        """The student's schedule."""
-        return cls(**{field.name: getattr(recipe, field.name) for field in fields(cls)})
-
-    def lr_at(self, epoch: int) -> float:
-        """Learning rate of epoch `epoch` (from 1): lr * lr_decay^(milestones passed)."""
-        return self.lr * self.lr_decay ** sum(epoch > milestone for milestone in self.milestones)
+from rlkd_run.schedule import Schedule
 
 
 class Trainer:
     """Trains one network towards an objective, epoch by epoch.
+
+    Args:
+        objective: gives the losses, and says what is trained and in which phases.
+        loader: gives the mini-batches.
+        schedule: of the learning rate, over all phases together.
+        device: where everything lives.
+        layer_rates: gives the network's layers learning rates of their own; None: all have the schedule's.
 
     Attributes:
         epoch: whole epochs done.
@@ -56,13 +32,21 @@ class Trainer:
         meter: means of the epoch under way.
     """
 
-    def __init__(self, objective: Objective, loader: TrainLoader, schedule: Schedule, device: torch.device) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        loader: TrainLoader,
+        schedule: Schedule,
+        device: torch.device,
+        layer_rates: LayerRates | None = None,
+    ) -> None:
         self.objective = objective
         self.loader = loader
-        self.schedule = schedule
+        self.schedule = replace(schedule, phases=objective.phases)
         self.device = device
+        self.layer_rates = layer_rates
         self.optimizer = torch.optim.SGD(
-            objective.parameters(),
+            self._groups(),
             lr=schedule.lr,
             momentum=schedule.momentum,
             nesterov=schedule.nesterov,
@@ -74,6 +58,17 @@ class Trainer:
         self.meter = EpochMeter(device)
         self.temperatures = torch.full((loader.num_images,), torch.nan, device=device)
         self._first_bad_step = torch.tensor(-1, device=device)
+        self._best: dict[str, Any] = {}  # of the phase under way: validation accuracy and weights, if the next asks
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Parameter groups, each with the factor `lr_factor` of its learning rate to the schedule's."""
+        network, *others = self.objective.parameter_groups()
+        layers = [network] if self.layer_rates is None else self.layer_rates.groups(network["params"])
+        return [
+            {"lr_factor": 1.0, **group} if "lr" not in group else {**group, "lr_factor": group["lr"] / self.schedule.lr}
+            for group in [*layers, *others]
+            if group["params"]
+        ]
 
     def run_epoch(self, after_step: Callable[[], None]) -> None:
         """Train the next epoch, or what is left of it.
@@ -86,6 +81,9 @@ class Trainer:
         if self.step == 0:
             self.meter.reset()
             self.temperatures.fill_(torch.nan)
+            self._begin_phase(epoch)
+            if self.layer_rates is not None:
+                self.layer_rates.update(self.optimizer.param_groups)
         mix = self.objective.begin_epoch(epoch)
         self.set_lr(self.schedule.lr_at(epoch))
         self.objective.model.train()
@@ -102,10 +100,30 @@ class Trainer:
         self.objective.end_epoch()
         self.epoch, self.step = epoch, 0
 
+    def _begin_phase(self, epoch: int) -> None:
+        """A phase starts with a fresh optimiser, and may start from the best weights of the phase before."""
+        phase = self.schedule.begins_anew(epoch)
+        if phase is None:
+            return
+        if phase.start == "best":
+            self.objective.model.load_state_dict(self._best["weights"])
+        self._best = {}
+        self.optimizer.state.clear()
+
+    def note_validation(self, top1: float) -> None:
+        """Keep the weights of the epoch that has ended, if the next phase may start from them.
+
+        Args:
+            top1: accuracy on the validation split, in percent.
+        """
+        if self.schedule.next_start(self.epoch) == "best" and top1 > self._best.get("top1", -1.0):
+            weights = {name: value.clone() for name, value in self.objective.model.state_dict().items()}
+            self._best = {"top1": top1, "weights": weights}
+
     def set_lr(self, lr: float) -> None:
         """Set the learning rate; a group with a factor of its own keeps its proportion."""
         for group in self.optimizer.param_groups:
-            group["lr"] = lr * group.get("lr_factor", 1.0)
+            group["lr"] = lr * group["lr_factor"]
 
     @torch.no_grad()
     def _count(self, losses: StepLosses, loss: Tensor, target: Tensor) -> None:
@@ -137,6 +155,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "meter": self.meter.state_dict(),
             "temperatures": self.temperatures,
+            "best": self._best,
             "generator": torch.get_rng_state(),
             "cuda_generators": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
@@ -148,6 +167,7 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.meter.load_state_dict(state["meter"])
         self.temperatures.copy_(state["temperatures"])
+        self._best = state["best"]
         torch.set_rng_state(state["generator"])
         if self.device.type == "cuda" and state["cuda_generators"]:
             torch.cuda.set_rng_state_all(state["cuda_generators"])

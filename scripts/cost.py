@@ -25,7 +25,8 @@ from rlkd_run.data.dataset import Loading
 from rlkd_run.data.resident import RawImages, ResidentDataset
 from rlkd_run.device import prepare
 from rlkd_run.experiment import build
-from rlkd_run.training import Schedule, Trainer
+from rlkd_run.schedule import Schedule
+from rlkd_run.training import Trainer
 
 CLASSES, BATCH = 100, 64
 

@@ -13,9 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rlkd_run import teachers
 from rlkd_run.config.composition import compose_command
 from rlkd_run.experiment import build, open_data
+from rlkd_run.layer_rates import layer_rates
 from rlkd_run.protocol import Batch, MixPlan
+from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
-from rlkd_run.training import Schedule, Trainer
+from rlkd_run.training import Trainer
 
 CPU = torch.device("cpu")
 SMALL = ["dataset=digits", "dataset.train_limit=110", "teacher=resnet14", "student=resnet8", "recipe.epochs=3",
@@ -28,7 +30,8 @@ def make(*overrides: str) -> Trainer:
     objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
     torch.manual_seed(derive_seed(config.seed, "training"))
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
-    return Trainer(objective, loader, Schedule.of(config.recipe), CPU)
+    rates = layer_rates(config.recipe, objective.model)
+    return Trainer(objective, loader, Schedule.of(config.recipe), CPU, rates)
 
 
 def nothing() -> None:

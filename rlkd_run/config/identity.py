@@ -14,6 +14,9 @@ import re
 from pathlib import Path
 from typing import Any
 
+from omegaconf import MISSING
+
+from rlkd_run.config.run import RecipeOptions
 from rlkd_run.config.runconfig import RunConfig
 
 
@@ -21,8 +24,10 @@ def relevant(options: Any) -> dict[str, Any]:
     """The values of an options dataclass that can change a result."""
     values = {}
     for field in dataclasses.fields(options):
-        if field.metadata.get("identity", True):
-            value = getattr(options, field.name)
+        value, declared = getattr(options, field.name), field.metadata
+        if not declared.get("identity", True) or value == declared.get("neutral", MISSING):
+            continue
+        if (when := declared.get("when")) is None or getattr(options, when[0]) == when[1]:
             values[field.name] = relevant(value) if dataclasses.is_dataclass(value) else value
     return values
 
@@ -55,6 +60,11 @@ def _dataset(config: RunConfig) -> dict[str, Any]:
     return values
 
 
+def teacher_recipe(config: RunConfig) -> RecipeOptions:
+    """The recipe that a teacher is trained with: the run's, with what is the teacher's own."""
+    return dataclasses.replace(config.recipe, **vars(config.teacher.recipe))
+
+
 def teacher_identity(config: RunConfig) -> dict[str, Any]:
     """Everything that decides a teacher's weights.
 
@@ -68,9 +78,14 @@ def teacher_identity(config: RunConfig) -> dict[str, Any]:
         return {**values, "checkpoint": file_hash(path) if path.is_file() else None}
     if teacher.pretrained:
         values["pretrained"] = True
-    schedule = relevant(config.recipe)
-    recipe = {**schedule, **relevant(teacher.recipe)}
-    return {**values, "seed": teacher.seed, "recipe": recipe, "dataset": _dataset(config)}
+    recipe = relevant(teacher_recipe(config))
+    values |= {"seed": teacher.seed, "recipe": recipe, "dataset": _dataset(config)}
+    if teacher.objective != "labels":
+        nasty = relevant(teacher.nasty)
+        adversary = teacher.nasty.adversary
+        nasty["adversary"] = file_hash(adversary) if adversary and Path(adversary).is_file() else None
+        values |= {"objective": teacher.objective, "nasty": nasty}
+    return values
 
 
 def teacher_cell_hash(config: RunConfig) -> str:
@@ -124,8 +139,13 @@ def run_folder(config: RunConfig) -> Path:
 
 def teacher_folder_name(config: RunConfig) -> str:
     """Name of a trained teacher's folder, below ``output_root/teachers`` and in the zoo that ships with the project."""
+    kind = [] if config.teacher.objective == "labels" else [config.teacher.objective]
     return _readable(
-        config.dataset.name, config.teacher.model, f"seed{config.teacher.seed}", short_hash(teacher_identity(config))
+        config.dataset.name,
+        *kind,
+        config.teacher.model,
+        f"seed{config.teacher.seed}",
+        short_hash(teacher_identity(config)),
     )
 
 

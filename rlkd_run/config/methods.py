@@ -25,3 +25,4 @@ class FeatureOptions:
     ce_weight: float = option("weight of the cross entropy with the labels", ge=0)
     kl_weight: float = option("weight of the divergence from the teacher; 0: no such term", ge=0)
     feature_weight: float = option("weight of the loss on features", ge=0)
+    standardise: bool = option("the divergence is between z-scored logits (LSKD)", neutral=False)

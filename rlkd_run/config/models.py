@@ -26,6 +26,19 @@ class TeacherRecipe:
     batch_size: int = option("images a step", ge=1)
     lr: float = option("initial learning rate", gt=0)
     milestones: list[int] = option("the learning rate drops after these epochs", ge=1)
+    lr_policy: str = option("as recipe.lr_policy, for the teacher", choices=("none", "tempbalance"), neutral="none")
+
+
+@dataclass
+class NastyOptions:
+    """A teacher that resists distillation: self-undermining (arXiv 2105.07381)."""
+
+    omega: float = option("weight of the divergence from the adversary, which the teacher raises", ge=0)
+    temperature: float = option("temperature of that divergence", gt=0)
+    max_divergence: Optional[float] = option(
+        "an image whose divergence has reached this many nats pushes no further; null: ln C", gt=0
+    )
+    adversary: Optional[str] = option("file with the weights of a normal teacher; null: find one, or train one first")
 
 
 @dataclass
@@ -38,3 +51,8 @@ class TeacherOptions:
     checkpoint: Optional[str] = option("file with the weights; null: find a trained teacher, or train one")
     seed: int = option("seed of the teacher's own training, whatever the run's", ge=0)
     recipe: TeacherRecipe = option("how a missing teacher is trained")
+    objective: str = option(
+        "what a teacher is trained towards: labels, or nasty (labels, and outputs that harm who imitates them)",
+        choices=("labels", "nasty"),
+    )
+    nasty: NastyOptions = option("objective=nasty only")

@@ -21,6 +21,8 @@ def option(
     le: float | None = None,
     lt: float | None = None,
     identity: bool = True,
+    neutral: Any = MISSING,
+    when: tuple[str, str] | None = None,
 ) -> Any:
     """Declare an option of a dataclass.
 
@@ -30,6 +32,12 @@ def option(
         ge, gt, le, lt: bounds of the value, or of each element of a list.
         identity: whether a different value makes a different run (and another run folder). False for what cannot
             change the result: paths, devices, progress.
+        neutral: the value that stands for nothing, i.e. what a run without this option does. It does not count for
+            the identity, so that an option that comes later moves no folder of an earlier run.
+        when: (name, value) of a sibling option without which this one has no effect, and does not count.
     """
-    metadata = {"help": help, "choices": choices, "ge": ge, "gt": gt, "le": le, "lt": lt, "identity": identity}
+    metadata = {
+        "help": help, "choices": choices, "ge": ge, "gt": gt, "le": le, "lt": lt,
+        "identity": identity, "neutral": neutral, "when": when,
+    }  # fmt: skip
     return field(default=MISSING, metadata=metadata)

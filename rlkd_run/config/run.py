@@ -9,8 +9,22 @@ from rlkd_run.config.option import option
 
 
 @dataclass
+class TempBalanceOptions:
+    """Learning rates of the layers by the spectra of their weights (TempBalance, arXiv 2312.00359)."""
+
+    assign: str = option(
+        "from a spectrum's exponent to a factor: linear, or step by its rank, from low to high; sqrt, log2 of it over "
+        "its mean",
+        choices=("linear", "step", "sqrt", "log2"),
+    )
+    low: float = option("factor of the layer with the heaviest tail", gt=0)
+    high: float = option("factor of the layer with the lightest tail", gt=0)
+    min_eigenvalues: int = option("layers with fewer keep the schedule's rate", ge=1)
+
+
+@dataclass
 class RecipeOptions:
-    """The student's training: SGD with momentum and a step schedule."""
+    """The student's training: SGD with momentum and a learning rate that falls."""
 
     epochs: int = option("passes over the training set", ge=1)
     batch_size: int = option("images a step", ge=1)
@@ -20,6 +34,15 @@ class RecipeOptions:
     momentum: float = option("momentum of SGD", ge=0, lt=1)
     nesterov: bool = option("Nesterov's form of momentum")
     weight_decay: float = option("L2 penalty on every trainable weight", ge=0)
+    schedule: str = option(
+        "step: lr_decay after each milestone; cosine: half a wave towards 0", choices=("step", "cosine"), neutral="step"
+    )
+    lr_policy: str = option(
+        "none: one learning rate; tempbalance: each layer of the student its own, renewed every epoch",
+        choices=("none", "tempbalance"),
+        neutral="none",
+    )
+    tempbalance: TempBalanceOptions = option("how tempbalance assigns rates", when=("lr_policy", "tempbalance"))
 
 
 @dataclass

@@ -30,6 +30,8 @@ def _networks(config: RunConfig, problems: list[str]) -> None:
                 problems.append(f"{role}.model={options.model} is not in the zoo; {nearest(options.model, ZOO_NAMES)}")
             if options.pretrained:
                 problems.append(f"{role}.pretrained is for timm models; the zoo publishes no weights.")
+    if config.teacher.objective == "nasty" and config.teacher.pretrained:
+        problems.append("teacher.objective=nasty trains a teacher, and teacher.pretrained=true takes a published one.")
     if config.teacher.pretrained and config.teacher.checkpoint:
         problems.append("teacher.pretrained and teacher.checkpoint exclude each other: one of them gives the weights.")
 
@@ -41,6 +43,8 @@ def _recipe(config: RunConfig, problems: list[str]) -> None:
     ):
         if milestones != sorted(milestones):
             problems.append(f"{key} must rise, not {milestones}.")
+    if config.recipe.tempbalance.low > config.recipe.tempbalance.high:
+        problems.append("recipe.tempbalance.low must not be greater than recipe.tempbalance.high.")
     if config.recipe.nesterov and config.recipe.momentum == 0:
         problems.append("recipe.nesterov needs recipe.momentum > 0.")
     for key in ("mean", "std"):

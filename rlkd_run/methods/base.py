@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlkd_run.config.methods import FeatureOptions
 from rlkd_run.protocol import Batch, Needs, Outputs, Temperatures
+from rlkd_run.schedule import Phase
 
 
 class Setting(NamedTuple):
@@ -39,6 +40,14 @@ class Method(nn.Module):
 
     needs: ClassVar[Needs] = Needs()
 
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What the optimiser trains of the method's own: groups with ``params``, and ``lr`` if not the schedule's."""
+        return [trained(self.parameters())]
+
+    def phases(self) -> tuple[Phase, ...]:
+        """The phases of the run, whose epochs sum to the run's; empty: one."""
+        return ()
+
     def student_logits(self, outputs: Outputs) -> Tensor:
         """The student's logits as a temperature divides them, [B, C]; a method that transforms them overrides this.
 
@@ -67,6 +76,11 @@ class Method(nn.Module):
             Weighted 0-dim tensors by name; their sum is the loss.
         """
         raise NotImplementedError
+
+
+def trained(parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
+    """A parameter group of those that take a gradient."""
+    return {"params": [parameter for parameter in parameters if parameter.requires_grad]}
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
@@ -102,36 +116,3 @@ def softened_divergence(teacher_logits: Tensor, student_logits: Tensor, temperat
     log_prob = F.log_softmax(student_logits / student, dim=1)
     divergence = F.kl_div(log_prob, target, reduction="none", log_target=True).sum(1)
     return divergence * (teacher * student).squeeze(1)
-
-
-class FeatureMethod(Method):
-    """ce_weight * CE + kl_weight * KL_T + feature_weight * feature loss.
-
-    The form in which RLKD and CTKD use feature methods: the KL term carries the instance temperatures. With
-    ``kl_weight=0`` and ``ce_weight=1`` it is the stand-alone form of RepDistiller. Subclasses give `feature_loss`.
-    """
-
-    def __init__(self, options: FeatureOptions, setting: Setting) -> None:  # noqa: ARG002
-        super().__init__()
-        self.ce_weight = options.ce_weight
-        self.kl_weight = options.kl_weight
-        self.feature_weight = options.feature_weight
-
-    def feature_loss(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
-        """The method's own loss, 0-dim, before its weight."""
-        raise NotImplementedError
-
-    def forward(
-        self,
-        student: Outputs,
-        teacher: Outputs,
-        batch: Batch,
-        temperatures: Temperatures,
-        epoch: int,  # noqa: ARG002
-    ) -> dict[str, Tensor]:
-        """Parts ``ce``, ``kl`` (unless its weight is 0) and ``feature``; see `Method.forward`."""
-        parts = {"ce": self.ce_weight * cross_entropy(student.logits, batch)}
-        if self.kl_weight:
-            parts["kl"] = self.kl_weight * softened_divergence(teacher.logits, student.logits, temperatures).mean()
-        parts["feature"] = self.feature_weight * self.feature_loss(student, teacher, batch)
-        return parts

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from rlkd_run.config.feature_methods import CRDOptions
 from rlkd_run.errors import ConfigError
-from rlkd_run.methods.base import FeatureMethod, Setting
-from rlkd_run.methods.features import penultimate_widths, penultimates
+from rlkd_run.methods.base import Setting
+from rlkd_run.methods.features import FeatureMethod, penultimate_widths, penultimates
 from rlkd_run.protocol import Batch, Needs, Outputs
 
 EPSILON = 1e-7

@@ -1,4 +1,4 @@
-"""What the methods that compare features share: which features belong together, and maps of one size."""
+"""What the methods that compare features share: their form, which features belong together, and maps of one size."""
 
 from __future__ import annotations
 
@@ -6,12 +6,47 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rlkd_run.config.methods import FeatureOptions
 from rlkd_run.errors import ConfigError, about
-from rlkd_run.methods.base import Setting
+from rlkd_run.methods.base import Setting, cross_entropy, softened_divergence
+from rlkd_run.methods.logits import LogitMethod
 from rlkd_run.models.features import Network
-from rlkd_run.protocol import Outputs
+from rlkd_run.protocol import Batch, Outputs, Temperatures
 
 Shape = tuple[int, int, int]
+
+
+class FeatureMethod(LogitMethod):
+    """ce_weight * CE + kl_weight * KL_T + feature_weight * feature loss.
+
+    The form in which RLKD and CTKD use feature methods: the KL term carries the instance temperatures. With
+    ``kl_weight=0`` and ``ce_weight=1`` it is the stand-alone form of RepDistiller. Subclasses give `feature_loss`.
+    """
+
+    def __init__(self, options: FeatureOptions, setting: Setting) -> None:  # noqa: ARG002
+        super().__init__(standardise=options.standardise, ce_weight=options.ce_weight)
+        self.kl_weight = options.kl_weight
+        self.feature_weight = options.feature_weight
+
+    def feature_loss(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:
+        """The method's own loss, 0-dim, before its weight."""
+        raise NotImplementedError
+
+    def forward(
+        self,
+        student: Outputs,
+        teacher: Outputs,
+        batch: Batch,
+        temperatures: Temperatures,
+        epoch: int,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
+        """Parts ``ce``, ``kl`` (unless its weight is 0) and ``feature``; see `Method.forward`."""
+        parts = {"ce": self.ce_weight * cross_entropy(student.logits, batch)}
+        if self.kl_weight:
+            v, u = self.teacher_logits(teacher), self.student_logits(student)
+            parts["kl"] = self.kl_weight * softened_divergence(v, u, temperatures).mean()
+        parts["feature"] = self.feature_weight * self.feature_loss(student, teacher, batch)
+        return parts
 
 
 def map_shapes(setting: Setting) -> tuple[tuple[Shape, ...], tuple[Shape, ...]]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from rlkd_run.config.feature_methods import FitNetOptions
 from rlkd_run.errors import ConfigError
-from rlkd_run.methods.base import FeatureMethod, Setting
-from rlkd_run.methods.features import BatchNorm, Shape, map_shapes, shrunk
+from rlkd_run.methods.base import Setting
+from rlkd_run.methods.features import BatchNorm, FeatureMethod, Shape, map_shapes, shrunk
 from rlkd_run.protocol import Batch, Needs, Outputs
 
 

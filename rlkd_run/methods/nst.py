@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlkd_run.config.methods import FeatureOptions
-from rlkd_run.methods.base import FeatureMethod, Setting
-from rlkd_run.methods.features import of_one_size, stage_shapes, stages
+from rlkd_run.methods.base import Setting
+from rlkd_run.methods.features import FeatureMethod, of_one_size, stage_shapes, stages
 from rlkd_run.protocol import Batch, Needs, Outputs
 
 

@@ -7,8 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlkd_run.methods.base import FeatureMethod
-from rlkd_run.methods.features import penultimates
+from rlkd_run.methods.features import FeatureMethod, penultimates
 from rlkd_run.protocol import Batch, Needs, Outputs
 
 EPSILON = 1e-7

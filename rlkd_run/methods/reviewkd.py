@@ -9,8 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlkd_run.config.feature_methods import ReviewKDOptions
-from rlkd_run.methods.base import FeatureMethod, Setting
-from rlkd_run.methods.features import BatchNorm, Shape, penultimate_widths, penultimates, shrunk, stage_shapes, stages
+from rlkd_run.methods.base import Setting
+from rlkd_run.methods.features import (
+    BatchNorm,
+    FeatureMethod,
+    Shape,
+    penultimate_widths,
+    penultimates,
+    shrunk,
+    stage_shapes,
+    stages,
+)
 from rlkd_run.protocol import Batch, Needs, Outputs, Temperatures
 
 GRIDS = (4, 2, 1)

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlkd_run.config.feature_methods import RKDOptions
-from rlkd_run.methods.base import FeatureMethod, Setting
-from rlkd_run.methods.features import penultimates
+from rlkd_run.methods.base import Setting
+from rlkd_run.methods.features import FeatureMethod, penultimates
 from rlkd_run.protocol import Batch, Needs, Outputs
 
 SMALLEST_SQUARE = 1e-12

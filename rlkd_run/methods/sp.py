@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlkd_run.config.methods import FeatureOptions
-from rlkd_run.methods.base import FeatureMethod, Setting
-from rlkd_run.methods.features import stage_shapes, stages
+from rlkd_run.methods.base import Setting
+from rlkd_run.methods.features import FeatureMethod, stage_shapes, stages
 from rlkd_run.protocol import Batch, Needs, Outputs
 
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from rlkd_run.config.methods import FeatureOptions
 from rlkd_run.errors import about
-from rlkd_run.methods.base import FeatureMethod, Setting
-from rlkd_run.methods.features import BatchNorm, penultimate_widths, penultimates
+from rlkd_run.methods.base import Setting
+from rlkd_run.methods.features import BatchNorm, FeatureMethod, penultimate_widths, penultimates
 from rlkd_run.models.features import Network
 from rlkd_run.protocol import Batch, Needs, Outputs
 

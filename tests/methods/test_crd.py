@@ -29,7 +29,7 @@ class Head(nn.Module):
 
 def crd(*, images: int = 40, negatives: int = 64, classes: int = 4, embedding: int = 8) -> CRD:
     torch.manual_seed(0)
-    options = CRDOptions("crd", 0.1, 0.9, 0.8, embedding, negatives, 0.07, 0.5)
+    options = CRDOptions("crd", 0.1, 0.9, 0.8, False, embedding, negatives, 0.07, 0.5)
     return CRD(options, Setting(Head(5), Head(6), classes, images, (3, 8, 8), 240)).double()
 
 

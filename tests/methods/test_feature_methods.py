@@ -33,7 +33,7 @@ FS = torch.tensor([[1, 0], [0, 1], [1, 1]], dtype=torch.float64)
 FT = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 1, 1]], dtype=torch.float64)
 MS = torch.tensor([[[[1, 2], [3, 4]], [[0, 1], [0, 1]]]], dtype=torch.float64)
 MT = torch.tensor([[[[2, 0], [0, 2]], [[1, 1], [1, 1]]]], dtype=torch.float64)
-PLAIN = (0.1, 0.9, 1.0)
+PLAIN = (0.1, 0.9, 1.0, False)
 
 
 def rkd_losses(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
