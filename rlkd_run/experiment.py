@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlkd_run import teachers
+from rlkd_run.auxiliary import STUDENT, auxiliary_run, taught_by, teachers_record
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
@@ -31,11 +32,13 @@ from rlkd_run.seeding import derive_seed
 from rlkd_run.temperature.base import PolicySetting
 from rlkd_run.training import Trainer
 
-STUDENT = "student.safetensors"
 
-
-def distill(config: RunConfig) -> None:
+def distill(config: RunConfig, *, wait: bool = False) -> None:
     """Distil a student, or go on where a stopped run was left.
+
+    Args:
+        config: the run.
+        wait: for another process that is at the same run, instead of raising.
 
     Raises:
         ConfigError: a mistake of the user's; nothing was written.
@@ -44,11 +47,16 @@ def distill(config: RunConfig) -> None:
     device = prepare(config.runtime)
     dataset = open_data(config, device)
     # Everything is put together before a teacher is trained, so that a mistake costs no teacher.
-    teacher = teachers.build(config, dataset, device)
+    teaching = taught_by(config)
+    teacher = teachers.build(teaching, dataset, device)
     objective = build(config, dataset, teacher, device)
-    origin = teachers.equip(config, teacher, teachers_data(config, dataset, device), device)
+    auxiliary = auxiliary_run(config)
+    if auxiliary is not None:
+        print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {run_folder(auxiliary)}", flush=True)
+        distill(auxiliary, wait=True)
+    origin = teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device)
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
-    with RunFolder(run_folder(config)) as folder:
+    with RunFolder(run_folder(config), wait=wait) as folder:
         if finished(folder.path):  # by another process, since this one looked
             return
         folder.begin(config.to_dict())
@@ -64,7 +72,7 @@ def distill(config: RunConfig) -> None:
             fit.facts["teacher"] = evaluate(teacher, test)._asdict()
         measured = Accuracy(**fit.facts["teacher"])
         print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
-        teachers.warn_if_far(config.teacher.model, dataset, measured)
+        teachers.warn_if_far(teaching.teacher.model, dataset, measured)
         history = fit.run()
         save_weights(objective.model, folder.path / STUDENT)
         folder.write_result(
@@ -75,7 +83,7 @@ def distill(config: RunConfig) -> None:
                     **history.best_and_last("test"),
                     "parameters": parameters(objective.model),
                 },
-                "teacher": {"name": config.teacher.model, **fit.facts["teacher"], "sha256": origin.sha256},
+                **teachers_record(config, {**fit.facts["teacher"], "sha256": origin.sha256}),
                 "validation": history.best_and_last("val") if dataset.num_val else None,
                 "dataset": config.dataset.name,
                 "method": config.method.name,

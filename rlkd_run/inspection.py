@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from rlkd_run import teachers
+from rlkd_run.auxiliary import STUDENT, taught_by
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset
 from rlkd_run.device import prepare
 from rlkd_run.errors import ConfigError
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.evaluation import evaluate as measure
-from rlkd_run.experiment import STUDENT, open_data
+from rlkd_run.experiment import open_data
 from rlkd_run.files import write_atomically
 from rlkd_run.models.build import build_model
 from rlkd_run.models.placement import place
@@ -35,14 +36,15 @@ def evaluate(config: RunConfig) -> None:
     device = prepare(config.runtime)
     dataset = open_data(stored, device)
     scores = {"student": _score(_student(stored, folder, dataset), dataset, stored, device)}
-    teacher = teachers.build(stored, dataset, device)
-    if teachers.is_published(stored, teacher, dataset) or teachers.find_weights(stored) is not None:
-        teachers.equip(stored, teacher, dataset, device)
+    teaching = taught_by(stored)
+    teacher = teachers.build(teaching, dataset, device)
+    if teachers.is_published(teaching, teacher, dataset) or teachers.find_weights(teaching) is not None:
+        teachers.equip(teaching, teacher, dataset, device)
         scores["teacher"] = _score(teacher, dataset, stored, device)
     else:
         print("teacher   its weights are no longer there: not measured")
     for role, accuracy in scores.items():
-        name = getattr(stored, role).model
+        name = getattr(teaching, role).model
         print(
             f"{role:<9} {name}: {accuracy.top1:.2f} % top-1, {accuracy.top5:.2f} % top-5 on {dataset.num_test} images"
         )

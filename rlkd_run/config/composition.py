@@ -6,8 +6,9 @@ is reported at once and nothing has been written.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ from rlkd_run.errors import ConfigError
 
 _CHOICE_GROUPS = (*GROUPS, "pair", "experiment")
 _NOT_OPTIONS = ("hydra",)
+
+Choices = Callable[[str], list[str]]
+"""What a group offers, by the group's name."""
 
 
 def config_folder() -> Path:
@@ -83,8 +87,9 @@ def compose_command(
             if _is_hydra(override) and not _is_search(override)
             for text in _values(override)
         ]
-        own = _check_groups([override for override in parsed if not _is_hydra(override)], search, problems)
-        probe = _compose([*fixed, *(_values(override)[0] for override in own if _is_group(override, search))])
+        choices = functools.cache(functools.partial(_choices, search))  # Hydra reads yaml files at every question
+        own = _check_groups([override for override in parsed if not _is_hydra(override)], choices, problems)
+        probe = _compose([*fixed, *(_values(override)[0] for override in own if _is_group(override, choices))])
         own = _check_keys(own, probe, problems)
         preset = _preset_sweep(probe, own) if _sweeps_itself(probe) else []
         jobs = itertools.product(*(_values(override) for override in [*preset, *own]))
@@ -154,13 +159,13 @@ def _search_path(overrides: Sequence[Override], config_dirs: Sequence[str], prob
     return [f"hydra.searchpath={paths}"] if paths else []
 
 
-def _choices(group: str, search: Sequence[str]) -> list[str]:
+def _choices(search: Sequence[str], group: str) -> list[str]:
     loader = GlobalHydra.instance().config_loader()
     return loader.get_group_options(group, config_name="config", overrides=list(search))
 
 
-def _is_group(override: Override, search: Sequence[str]) -> bool:
-    return override.key_or_group in _CHOICE_GROUPS and bool(_choices(override.key_or_group, search))
+def _is_group(override: Override, choices: Choices) -> bool:
+    return override.key_or_group in _CHOICE_GROUPS and bool(choices(override.key_or_group))
 
 
 def _values(override: Override) -> list[str]:
@@ -170,19 +175,19 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
-def _check_groups(overrides: Sequence[Override], search: Sequence[str], problems: list[str]) -> list[Override]:
+def _check_groups(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> list[Override]:
     """Drop, with a complaint, what chooses something that a group does not offer."""
     good = []
     for override in overrides:
-        if not _is_group(override, search):
+        if not _is_group(override, choices):
             good.append(override)
             continue
-        group, choices = override.key_or_group, _choices(override.key_or_group, search)
+        group, valid = override.key_or_group, choices(override.key_or_group)
         chosen = [text.split("=", 1)[1] if "=" in text else "null" for text in _values(override)]
-        wrong = [choice for choice in chosen if choice not in (*choices, "null")]
-        problems.extend(f"{group}={choice} is not a choice; {nearest(choice, choices)}" for choice in wrong)
+        wrong = [choice for choice in chosen if choice not in (*valid, "null")]
+        problems.extend(f"{group}={choice} is not a choice; {nearest(choice, valid)}" for choice in wrong)
         if "null" in chosen and group in GROUPS:
-            problems.append(f"{group} cannot be left out; {nearest('', choices)}")
+            problems.append(f"{group} cannot be left out; {nearest('', valid)}")
             wrong.append("null")
         if not wrong:
             good.append(override)

@@ -26,6 +26,8 @@ class Entry:
         target: "module:attribute" of the class, imported by `load`.
         uses_agent: temperature policies only: whether the group `agent` matters to it.
         uses_temperature: methods only: whether a temperature policy matters to it.
+        source: methods and policies: where it comes from, e.g. an arXiv number; for the documentation.
+        equation: methods and policies: what it computes, in a line; for the documentation.
     """
 
     name: str
@@ -33,6 +35,8 @@ class Entry:
     target: str
     uses_agent: bool = False
     uses_temperature: bool = True
+    source: str = ""
+    equation: str = ""
 
     def load(self) -> Any:
         """Import the class (and with it torch)."""
@@ -47,15 +51,19 @@ class Registry(Mapping[str, Entry]):
         self.group = group
         self._entries: dict[str, Entry] = {}
 
-    def register(
-        self, name: str, options: type, target: str, *, uses_agent: bool = False, uses_temperature: bool = True
-    ) -> None:
+    def register(self, name: str, options: type, target: str, **facts: Any) -> None:
         """Make `name` usable in a yaml of this group.
+
+        Args:
+            name: as in the yaml's key ``name``.
+            options: torch-free dataclass of its options.
+            target: "module:attribute" of the class.
+            facts: further attributes of `Entry`.
 
         Raises:
             ConfigError: the name is taken by something else.
         """
-        entry = Entry(name, options, target, uses_agent, uses_temperature)
+        entry = Entry(name, options, target, **facts)
         if self._entries.setdefault(name, entry) != entry:
             raise ConfigError(f"{self.group}.name={name} is registered twice: by {self[name].target} and {target}.")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rlkd_run.config.build import nearest
 from rlkd_run.config.registry import METHODS
+from rlkd_run.config.related_logit_methods import AnnealingOptions
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.models.names import ZOO_NAMES
 
@@ -19,6 +20,7 @@ def contradictions(config: RunConfig) -> list[str]:
         _agent(config, problems)
     if config.task.name == "distill":
         _temperature(config, problems)
+        _method(config, problems)
     _task(config, problems)
     return problems
 
@@ -32,6 +34,8 @@ def _networks(config: RunConfig, problems: list[str]) -> None:
                 problems.append(f"{role}.pretrained is for timm models; the zoo publishes no weights.")
     if config.teacher.objective == "nasty" and config.teacher.pretrained:
         problems.append("teacher.objective=nasty trains a teacher, and teacher.pretrained=true takes a published one.")
+    if config.teacher.objective == "nasty" and config.teacher.nasty is None:
+        problems.append("teacher.objective=nasty needs the options teacher.nasty.")
     if config.teacher.pretrained and config.teacher.checkpoint:
         problems.append("teacher.pretrained and teacher.checkpoint exclude each other: one of them gives the weights.")
 
@@ -43,7 +47,10 @@ def _recipe(config: RunConfig, problems: list[str]) -> None:
     ):
         if milestones != sorted(milestones):
             problems.append(f"{key} must rise, not {milestones}.")
-    if config.recipe.tempbalance.low > config.recipe.tempbalance.high:
+    tempbalance = config.recipe.tempbalance
+    if tempbalance is None and "tempbalance" in (config.recipe.lr_policy, config.teacher.recipe.lr_policy):
+        problems.append("lr_policy=tempbalance needs the options recipe.tempbalance.")
+    if tempbalance is not None and tempbalance.low > tempbalance.high:
         problems.append("recipe.tempbalance.low must not be greater than recipe.tempbalance.high.")
     if config.recipe.nesterov and config.recipe.momentum == 0:
         problems.append("recipe.nesterov needs recipe.momentum > 0.")
@@ -99,6 +106,15 @@ def _temperature(config: RunConfig, problems: list[str]) -> None:
         )
     if policy == "random" and config.temperature.law == "uniform" and config.agent.t_min <= 0:
         problems.append("temperature.law=uniform draws down to agent.t_min, which must be greater than 0.")
+
+
+def _method(config: RunConfig, problems: list[str]) -> None:
+    auxiliary = getattr(config.method, "auxiliary", None)
+    if auxiliary is not None and auxiliary not in ZOO_NAMES:
+        problems.append(f"method.auxiliary={auxiliary} is not in the zoo; {nearest(auxiliary, ZOO_NAMES)}")
+    waits = isinstance(config.method, AnnealingOptions) and config.method.start == "best"
+    if waits and getattr(config.dataset, "val_split", 0) == 0:
+        problems.append("method.start=best needs a validation split to choose by; set dataset.val_split, e.g. to 0.1.")
 
 
 def _task(config: RunConfig, problems: list[str]) -> None:
