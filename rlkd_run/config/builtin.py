@@ -14,7 +14,7 @@ from rlkd_run.config.feature_methods import (
 from rlkd_run.config.logit_methods import DISTOptions, DKDOptions, DTKDOptions, TTMOptions
 from rlkd_run.config.methods import FeatureOptions, KDOptions
 from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES
-from rlkd_run.config.related_methods import DiffKDOptions
+from rlkd_run.config.related_methods import DiffKDOptions, InfoFlowOptions
 from rlkd_run.config.temperatures import (
     CTKDInstanceOptions,
     CTKDOptions,
@@ -47,6 +47,7 @@ METHODS.register("crd", CRDOptions, "rlkd_run.methods.crd:CRD")
 METHODS.register("srrl", FeatureOptions, "rlkd_run.methods.srrl:SRRL")
 METHODS.register("reviewkd", ReviewKDOptions, "rlkd_run.methods.reviewkd:ReviewKD")
 METHODS.register("diffkd", DiffKDOptions, "rlkd_run.methods.diffkd:DiffKD")
+METHODS.register("infoflow", InfoFlowOptions, "rlkd_run.methods.infoflow:InfoFlow")
 
 TEMPERATURES.register("fixed", FixedOptions, "rlkd_run.temperature.fixed:Fixed")
 TEMPERATURES.register("rlkd", RLKDOptions, "rlkd_run.temperature.rlkd:RLKD", uses_agent=True)
