@@ -14,7 +14,7 @@ from rlkd_run.config.feature_methods import (
 from rlkd_run.config.logit_methods import DISTOptions, DKDOptions, DTKDOptions, TTMOptions
 from rlkd_run.config.methods import FeatureOptions, KDOptions
 from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES
-from rlkd_run.config.related_logit_methods import AnnealingOptions, PESFOptions
+from rlkd_run.config.related_methods import AnnealingOptions, DiffKDOptions, InfoFlowOptions, PESFOptions
 from rlkd_run.config.temperatures import (
     CTKDInstanceOptions,
     CTKDOptions,
@@ -164,6 +164,20 @@ METHODS.register(
     "rlkd_run.methods.reviewkd:ReviewKD",
     source="arXiv 2104.09044",
     equation="CE + KL_T + w · min(e/W, 1) · pyramid distance of fused stages",
+)
+METHODS.register(
+    "diffkd",
+    DiffKDOptions,
+    "rlkd_run.methods.diffkd:DiffKD",
+    source="arXiv 2305.15712",
+    equation="CE + KL_T(v, D(u)) + w · (D(F_s) − enc(F_t))² + losses of the denoiser D and the autoencoder",
+)
+METHODS.register(
+    "infoflow",
+    InfoFlowOptions,
+    "rlkd_run.methods.infoflow:InfoFlow",
+    source="arXiv 2005.00727",
+    equation="CE + KL_T + w · [J(f) + 100 · 0.7^e · Σ J(F)], J Jeffreys' divergence of neighbourhoods",
 )
 
 TEMPERATURES.register(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rlkd_run.config.build import nearest
 from rlkd_run.config.registry import METHODS
-from rlkd_run.config.related_logit_methods import AnnealingOptions
+from rlkd_run.config.related_methods import AnnealingOptions
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.models.names import ZOO_NAMES
 
