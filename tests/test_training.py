@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from rlkd_run import teachers
 from rlkd_run.config.composition import compose_command
+from rlkd_run.config.registry import METHODS
+from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.experiment import build, open_data
 from rlkd_run.layer_rates import layer_rates
 from rlkd_run.protocol import Batch, MixPlan
@@ -24,8 +27,14 @@ SMALL = ["dataset=digits", "dataset.train_limit=110", "teacher=resnet14", "stude
          "recipe.batch_size=16"]  # fmt: skip
 
 
-def make(*overrides: str) -> Trainer:
+@functools.cache
+def composed(*overrides: str) -> RunConfig:
     (config,) = compose_command([*SMALL, *overrides]).runs
+    return config
+
+
+def make(*overrides: str) -> Trainer:
+    config = composed(*overrides)
     dataset = open_data(config, CPU)
     objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
     torch.manual_seed(derive_seed(config.seed, "training"))
@@ -107,21 +116,33 @@ def run_until(trainer: Trainer, epochs: int, step: int) -> None:
             trainer.run_epoch(after_step)
 
 
-@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
-@pytest.mark.parametrize(("epochs", "step"), [(1, 3)])
-def test_a_resumed_training_ends_in_the_same_bits(policy: list[str], epochs: int, step: int) -> None:
-    undisturbed = make(*policy)
-    run_until(undisturbed, 3, 0)
-    first = make(*policy)
-    run_until(first, epochs, step)
+def check_resume(case: list[str], epochs: int) -> None:
+    """Stopped after an epoch and three steps and resumed, a training of `epochs` ends as an undisturbed one."""
+    undisturbed = make(*case)
+    run_until(undisturbed, epochs, 0)
+    first = make(*case)
+    run_until(first, 1, 3)
     state = stored(first.state_dict())
     torch.manual_seed(99)
-    second = make(*policy, "dataset.download=false")
+    second = make(*case)
     torch.manual_seed(98)
     second.load_state_dict(state)
-    while second.epoch < 3:
+    while second.epoch < epochs:
         second.run_epoch(nothing)
     assert same(stored(undisturbed.state_dict()), stored(second.state_dict()))
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_a_resumed_training_ends_in_the_same_bits(policy: list[str]) -> None:
+    check_resume(policy, epochs=3)
+
+
+CHEAPER = {"crd": ["method.negatives=64"], "kd": ["recipe.lr_policy=tempbalance"], "reviewkd": ["method.max_width=32"]}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_resumed_method_ends_in_the_same_bits(method: str) -> None:
+    check_resume([f"method={method}", "temperature=fixed", *CHEAPER.get(method, [])], epochs=2)
 
 
 class NoSync(TorchDispatchMode):

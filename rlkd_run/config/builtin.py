@@ -177,7 +177,7 @@ METHODS.register(
     InfoFlowOptions,
     "rlkd_run.methods.infoflow:InfoFlow",
     source="arXiv 2005.00727",
-    equation="CE + KL_T + w · [J(f) + 100 · 0.7^e · Σ J(F)], J Jeffreys' divergence of neighbourhoods",
+    equation="CE + KL_T + w · [J(f) + w_e Σ J(F)], w_e falling; J Jeffreys' divergence of neighbourhoods",
 )
 
 TEMPERATURES.register(

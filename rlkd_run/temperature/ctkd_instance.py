@@ -35,6 +35,6 @@ class InstanceCTKD(AdversarialTemperature):
     def raw(self, observation: Observation) -> Tensor:
         """r, [B]."""
         logits = (observation.teacher_logits, observation.student_logits)
-        predictions = torch.cat([value.detach().softmax(1) for value in logits], dim=1)
+        predictions = torch.cat([value.detach().float().softmax(1) for value in logits], dim=1)
         raw: Tensor = self.module(predictions).squeeze(1)
         return raw

@@ -8,100 +8,19 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import functools
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from method_support import EPOCH, STUDENTS, NoWaiting, case, method_of, networks, options_of, setting
 
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
-from rlkd_run.config.composition import compose_command
 from rlkd_run.config.methods import FeatureOptions
 from rlkd_run.config.registry import METHODS
-from rlkd_run.methods.base import Method, Setting
-from rlkd_run.models.build import build_model
-from rlkd_run.models.features import Network
-from rlkd_run.protocol import Batch, Mix, Outputs, Temperatures
+from rlkd_run.protocol import Mix
 
-CLASSES, IMAGES, EPOCH, EPOCHS = 10, 32, 30, 240
 WITH_KL = [name for name, entry in METHODS.items() if issubclass(entry.options, FeatureOptions)]
-# Source, and side of the images: timm's networks halve their maps five times.
-STUDENTS = {"resnet8": ("zoo", 8), "resnet10t": ("timm", 32)}
-
-
-class NoWaiting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Fails on what would wait for a device."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        assert name not in ("_local_scalar_dense", "nonzero", "masked_select", "_unique2"), f"{name} waits"
-        if name == "index":
-            assert all(one is None or one.dtype is not torch.bool for one in args[1]), "a mask as an index waits"
-        return func(*args, **(kwargs or {}))
-
-
-@functools.cache
-def options_of(name: str) -> Any:
-    (config,) = compose_command([f"method={name}", "temperature=fixed", "teacher=resnet14", "student=resnet8"]).runs
-    return config.method
-
-
-@functools.cache
-def networks(student: str, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
-    torch.manual_seed(0)
-    source, _ = STUDENTS[student]
-    return build_model(source, student, CLASSES).to(dtype), build_model("zoo", "resnet14", CLASSES).to(dtype).eval()
-
-
-@dataclass
-class Case:
-    """A method between two networks, with a mini-batch."""
-
-    name: str
-    student: nn.Module
-    teacher: nn.Module
-    method: Method
-    batch: Batch
-    dtype: torch.dtype
-
-    def outputs(self) -> tuple[Outputs, Outputs]:
-        with Network(self.student, self.method.needs) as student, Network(self.teacher, self.method.needs) as teacher:
-            with torch.no_grad():
-                theirs = teacher(self.batch.images)
-            return student(self.batch.images), theirs
-
-    def temperatures(self, *shape: int) -> Temperatures:
-        return Temperatures.equal(torch.full(shape, 3.0, dtype=self.dtype))
-
-    def parts(self, outputs: tuple[Outputs, Outputs], method: Method | None = None) -> dict[str, Tensor]:
-        """With the draws of one and the same seed."""
-        torch.manual_seed(7)
-        return (method or self.method)(*outputs, self.batch, self.temperatures(), EPOCH)
-
-
-def setting(student: str, dtype: torch.dtype) -> Setting:
-    _, size = STUDENTS[student]
-    return Setting(*networks(student, dtype), CLASSES, IMAGES, (3, size, size), EPOCHS)
-
-
-def method_of(name: str, options: Any, student: str, dtype: torch.dtype, seed: int = 1) -> Method:
-    torch.manual_seed(seed)
-    method: Method = METHODS[name].load()(options, setting(student, dtype)).to(dtype)
-    return method
-
-
-def case(name: str, student: str = "resnet8", size: int = 4, dtype: torch.dtype = torch.float64) -> Case:
-    where = setting(student, dtype)
-    method = method_of(name, options_of(name), student, dtype)
-    generator = torch.Generator().manual_seed(size)
-    images = torch.randn(size, *where.image_shape, dtype=dtype, generator=generator)
-    target = torch.randint(CLASSES, (size,), generator=generator)
-    return Case(name, where.student, where.teacher, method, Batch(images, target, torch.arange(size)), dtype)
 
 
 @pytest.fixture(autouse=True)
@@ -171,6 +90,26 @@ def test_without_its_weight_the_divergence_is_left_out(name: str) -> None:
     assert parts.keys() == full.keys() - {"kl"}
     torch.testing.assert_close(parts["feature"], full["feature"])
     torch.testing.assert_close(parts["ce"], full["ce"] / options_of(name).ce_weight)
+
+
+# In these the theory says that a student which equals its teacher has nothing to learn from it.
+ZERO_WHEN_EQUAL = ("kd", "lskd", "dkd", "dtkd", "dist", "at", "sp", "rkd", "pkt", "nst", "infoflow")
+
+
+@pytest.mark.parametrize("name", ZERO_WHEN_EQUAL)
+def test_identical_networks_have_no_loss_beside_the_labels(name: str) -> None:
+    one = case(name)
+    teacher = copy.deepcopy(one.teacher)
+    where = setting("resnet8", one.dtype)._replace(student=teacher)
+    one.method = METHODS[name].load()(options_of(name), where).to(one.dtype)
+    one.student = teacher
+    parts = one.parts(one.outputs())
+    distance = torch.stack([part for key, part in parts.items() if key != "ce"]).sum()
+    distance.backward()
+    assert distance.item() == pytest.approx(0, abs=1e-9)
+    # Relative to the gradient of the labels: weights of thousands multiply what is left of rounding.
+    left = max(parameter.grad.abs().max().item() for parameter in teacher.parameters() if parameter.grad is not None)
+    assert left < 1e-6
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -1,0 +1,104 @@
+"""Every base method with every temperature policy, as the training loop puts them together."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import functools
+import itertools
+
+import pytest
+import torch
+from method_support import CLASSES, EPOCH, IMAGES, STUDENTS, NoWaiting, Setting, networks, options_of, setting
+from torch import nn
+
+from rlkd_run.config.composition import compose_command
+from rlkd_run.config.registry import METHODS, TEMPERATURES
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.config.validate import contradictions
+from rlkd_run.models.features import Network
+from rlkd_run.objectives import Distillation
+from rlkd_run.protocol import Batch
+from rlkd_run.temperature.base import PolicySetting
+
+BATCH = 16
+
+
+@functools.cache
+def configs() -> dict[str, RunConfig]:
+    """A configuration with each policy; the agent acts from the first epoch on and learns in `EPOCH`."""
+    names = ",".join(TEMPERATURES)
+    agent = ["agent.warmup_epochs=1", f"agent.train_every={EPOCH}", "agent.rollout_steps=2"]
+    runs = compose_command([f"temperature={names}", f"recipe.batch_size={BATCH}", *agent]).runs
+    return {config.temperature.name: config for config in runs}
+
+
+def meaningful(method: str) -> list[RunConfig]:
+    """The configurations of a method with every policy that the command does not refuse."""
+    whole = [dataclasses.replace(config, method=options_of(method)) for config in configs().values()]
+    return [config for config in whole if not contradictions(config)]
+
+
+@functools.cache
+def pair(student: str, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
+    ours, theirs = networks(student, dtype)
+    return copy.deepcopy(ours), copy.deepcopy(theirs)
+
+
+def distillation(config: RunConfig, student: str, dtype: torch.dtype) -> Distillation:
+    ours, theirs = pair(student, dtype)
+    ours.zero_grad()
+    where: Setting = setting(student, dtype)._replace(student=ours, teacher=theirs)
+    torch.manual_seed(1)
+    name = config.method.name
+    method = METHODS[name].load()(config.method, where).to(dtype)
+    steps = IMAGES // BATCH
+    policy = TEMPERATURES[config.temperature.name].load()(
+        config.temperature, PolicySetting(config, CLASSES, IMAGES, steps, torch.device("cpu"))
+    )
+    return Distillation(
+        Network(ours, method.needs), Network(theirs, method.needs), method, policy, lambda: torch.ones(())
+    )
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("name", METHODS)
+def test_a_step_of_every_combination(name: str, student: str) -> None:
+    for config, size, dtype in itertools.product(meaningful(name), (2, BATCH), (torch.float32, torch.float64)):
+        what = f"{config.temperature.name}, B = {size}, {dtype}"
+        objective = distillation(config, student, dtype)
+        _, side = STUDENTS[student]
+        generator = torch.Generator().manual_seed(size)
+        images = torch.randn(size, 3, side, side, dtype=dtype, generator=generator)
+        target = torch.randint(CLASSES, (size,), generator=generator)
+        batch = Batch(images, target, torch.arange(size))
+        objective.begin_epoch(EPOCH)
+        with NoWaiting():  # type: ignore[no-untyped-call]
+            losses = objective.losses(batch, EPOCH, 0)
+            torch.stack(list(losses.parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+            objective.after_update(batch)
+        assert all(torch.isfinite(part) and part.shape == () for part in losses.parts.values()), what
+        assert losses.temperature is not None, what
+        assert torch.isfinite(losses.temperature).all(), what
+        assert losses.temperature.min() > 0, what
+        network, *others = objective.parameter_groups()
+        assert network["params"][0].grad.abs().max() > 0, what
+        for parameter in itertools.chain(*(group["params"] for group in others)):
+            assert parameter.grad is not None, what
+            assert torch.isfinite(parameter.grad).all(), what
+        assert all(one.grad is None for one in objective.teacher.model.parameters()), what
+        objective.student.close()
+        objective.teacher.close()
+
+
+def test_what_is_refused() -> None:
+    refused = {
+        (method, policy)
+        for method in METHODS
+        for policy in TEMPERATURES
+        if policy not in {config.temperature.name for config in meaningful(method)}
+    }
+    without = {name for name, entry in METHODS.items() if not entry.uses_temperature}
+    assert without == {"ttm", "wttm", "annealing"}
+    expected = {(method, policy) for method in without for policy in TEMPERATURES if policy != "fixed"}
+    assert refused == expected | {("lskd", "lskd_std")}
