@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rlkd_run.config.run import RecipeOptions, TempBalanceOptions
 
-_ROUNDING = 1e-6  # relative; eigenvalues that differ by less are equal
+_ROUNDING = 1e-4  # relative; what differs by less is equal: float32 leaves some 1e-6 of an orthogonal matrix
 
 
 def eigenvalues(weight: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def eigenvalues(weight: Tensor) -> Tensor:
         weight: [out, in] or [out, in, h, w].
 
     Returns:
-        [N], float32; empty if the weight is zero or not finite.
+        [N], float64, so that no square leaves the range; empty if the weight is zero or not finite.
     """
     matrices = weight.detach().float()
     if matrices.ndim > 2:
@@ -32,7 +32,7 @@ def eigenvalues(weight: Tensor) -> Tensor:
         return matrices.new_empty(0)
     singular = torch.linalg.svdvals(matrices).flatten().sort().values
     smallest = singular[-1] * max(matrices.shape[-2:]) * torch.finfo(torch.float32).eps
-    kept: Tensor = singular[singular > smallest].square()
+    kept: Tensor = singular[singular > smallest].double().square()
     return kept
 
 
@@ -50,7 +50,7 @@ def hill_exponent(values: Tensor) -> float | None:
     """
     if len(values) == 0 or values[-1] <= values[len(values) // 2] * (1 + _ROUNDING):
         return None
-    tail = values[len(values) // 2 :].double()
+    tail = values[len(values) // 2 :]
     return 1 + len(tail) / float((tail / tail[0]).log().sum())
 
 
@@ -128,7 +128,10 @@ class LayerRates:
 
 def layer_rates(recipe: RecipeOptions, model: nn.Module) -> LayerRates | None:
     """What gives a network's layers rates of their own under a recipe; None if nothing does."""
-    return LayerRates(model, recipe.tempbalance) if recipe.lr_policy == "tempbalance" else None
+    if recipe.lr_policy == "none":
+        return None
+    assert recipe.tempbalance is not None  # checked when the configuration was composed
+    return LayerRates(model, recipe.tempbalance)
 
 
 def _followers(model: nn.Module, layers: dict[str, nn.Module]) -> dict[str, list[nn.Module]]:

@@ -105,13 +105,18 @@ def equip(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.d
     path = find_weights(config)
     if path is None:
         print(
-            f"teacher   no trained {config.teacher.model} found for this data set and recipe: training it first\n"
+            f"teacher   no trained {_called(config)} found for this data set and recipe: training it first\n"
             f"folder    {teacher_folder(config)}",
             flush=True,
         )
         path = train(config, dataset, device) / WEIGHTS
     load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
     return Origin(str(path), file_hash(path))
+
+
+def _called(config: RunConfig) -> str:
+    objective = config.teacher.objective
+    return config.teacher.model if objective == "labels" else f"{objective} {config.teacher.model}"
 
 
 def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
@@ -176,10 +181,15 @@ def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: to
     if config.teacher.objective == "labels":
         return Supervised(model)
     nasty = config.teacher.nasty
-    normal = replace(config, teacher=replace(config.teacher, objective="labels", checkpoint=nasty.adversary))
+    assert nasty is not None  # checked when the configuration was composed
+    normal = replace(config, teacher=replace(config.teacher, objective="labels"))
     adversary = build(normal, dataset, device)
-    origin = equip(normal, adversary, dataset, device)
-    print(f"adversary {origin.words}", flush=True)
+    if nasty.adversary is None:
+        words = equip(normal, adversary, dataset, device).words
+    else:
+        words = nasty.adversary
+        load_weights(adversary, words, what="teacher.nasty.adversary")
+    print(f"adversary {words}", flush=True)
     return Nasty(model, adversary, nasty, dataset.num_classes)
 
 

@@ -71,7 +71,7 @@ def build(options: Callable[..., T], values: Any, path: str, problems: Problems)
     arguments: dict[str, Any] = {}
     for name, field in fields.items():
         key = f"{path}.{name}" if path else name
-        value = values.get(name, MISSING)
+        value = values.get(name, field.metadata.get("neutral", MISSING))
         if isinstance(value, str) and value == MISSING:
             problems.add(f"{key} must be set.", malformed=True)
             arguments[name] = None

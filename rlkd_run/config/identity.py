@@ -53,6 +53,11 @@ def file_hash(path: str | Path) -> str:
     return _sha256(str(path), facts.st_size, facts.st_mtime_ns)
 
 
+def _content(path: str) -> str | None:
+    """What a given file counts as; None where it is missing, which is complained of when it is read."""
+    return file_hash(path) if Path(path).is_file() else None
+
+
 def _dataset(config: RunConfig) -> dict[str, Any]:
     values = relevant(config.dataset)
     if "root" in values:  # a folder of the user's own: its place is all that names it
@@ -74,16 +79,15 @@ def teacher_identity(config: RunConfig) -> dict[str, Any]:
     teacher = config.teacher
     values: dict[str, Any] = {"source": teacher.source, "model": teacher.model}
     if teacher.checkpoint is not None:
-        path = Path(teacher.checkpoint)
-        return {**values, "checkpoint": file_hash(path) if path.is_file() else None}
+        return {**values, "checkpoint": _content(teacher.checkpoint)}
     if teacher.pretrained:
         values["pretrained"] = True
     recipe = relevant(teacher_recipe(config))
     values |= {"seed": teacher.seed, "recipe": recipe, "dataset": _dataset(config)}
     if teacher.objective != "labels":
         nasty = relevant(teacher.nasty)
-        adversary = teacher.nasty.adversary
-        nasty["adversary"] = file_hash(adversary) if adversary and Path(adversary).is_file() else None
+        if "adversary" in nasty:
+            nasty["adversary"] = _content(nasty["adversary"])
         values |= {"objective": teacher.objective, "nasty": nasty}
     return values
 

@@ -38,7 +38,9 @@ class NastyOptions:
     max_divergence: Optional[float] = option(
         "an image whose divergence has reached this many nats pushes no further; null: ln C", gt=0
     )
-    adversary: Optional[str] = option("file with the weights of a normal teacher; null: find one, or train one first")
+    adversary: Optional[str] = option(
+        "file with the weights of a normal teacher; null: find one, or train one first", neutral=None
+    )
 
 
 @dataclass
@@ -54,5 +56,6 @@ class TeacherOptions:
     objective: str = option(
         "what a teacher is trained towards: labels, or nasty (labels, and outputs that harm who imitates them)",
         choices=("labels", "nasty"),
+        neutral="labels",
     )
-    nasty: NastyOptions = option("objective=nasty only")
+    nasty: Optional[NastyOptions] = option("objective=nasty only", neutral=None)

@@ -33,7 +33,8 @@ def option(
         identity: whether a different value makes a different run (and another run folder). False for what cannot
             change the result: paths, devices, progress.
         neutral: the value that stands for nothing, i.e. what a run without this option does. It does not count for
-            the identity, so that an option that comes later moves no folder of an earlier run.
+            the identity, so that an option that comes later moves no folder of an earlier run; and it is what a
+            missing value means, so that an earlier run's configuration can still be read.
         when: (name, value) of a sibling option without which this one has no effect, and does not count.
     """
     metadata = {

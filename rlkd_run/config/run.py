@@ -42,7 +42,9 @@ class RecipeOptions:
         choices=("none", "tempbalance"),
         neutral="none",
     )
-    tempbalance: TempBalanceOptions = option("how tempbalance assigns rates", when=("lr_policy", "tempbalance"))
+    tempbalance: Optional[TempBalanceOptions] = option(
+        "how tempbalance assigns rates", neutral=None, when=("lr_policy", "tempbalance")
+    )
 
 
 @dataclass

@@ -32,6 +32,8 @@ def _networks(config: RunConfig, problems: list[str]) -> None:
                 problems.append(f"{role}.pretrained is for timm models; the zoo publishes no weights.")
     if config.teacher.objective == "nasty" and config.teacher.pretrained:
         problems.append("teacher.objective=nasty trains a teacher, and teacher.pretrained=true takes a published one.")
+    if config.teacher.objective == "nasty" and config.teacher.nasty is None:
+        problems.append("teacher.objective=nasty needs the options teacher.nasty.")
     if config.teacher.pretrained and config.teacher.checkpoint:
         problems.append("teacher.pretrained and teacher.checkpoint exclude each other: one of them gives the weights.")
 
@@ -43,7 +45,10 @@ def _recipe(config: RunConfig, problems: list[str]) -> None:
     ):
         if milestones != sorted(milestones):
             problems.append(f"{key} must rise, not {milestones}.")
-    if config.recipe.tempbalance.low > config.recipe.tempbalance.high:
+    tempbalance = config.recipe.tempbalance
+    if tempbalance is None and "tempbalance" in (config.recipe.lr_policy, config.teacher.recipe.lr_policy):
+        problems.append("lr_policy=tempbalance needs the options recipe.tempbalance.")
+    if tempbalance is not None and tempbalance.low > tempbalance.high:
         problems.append("recipe.tempbalance.low must not be greater than recipe.tempbalance.high.")
     if config.recipe.nesterov and config.recipe.momentum == 0:
         problems.append("recipe.nesterov needs recipe.momentum > 0.")
