@@ -16,8 +16,9 @@ from rlkd_run.protocol import Batch, Temperatures
 def undermining(logits: Tensor, adversary: Tensor, temperature: Tensor, max_divergence: float) -> Tensor:
     """T^2 * min(KL(softmax(v / T) || softmax(a / T)), bound) of each instance, [B].
 
-    The bound is ours. Without it, what is subtracted from the loss grows on with the logits, and some networks diverge;
-    an instance that has reached it gives no gradient any more and leaves the field to its cross entropy.
+    The bound is ours. Without it, the divergence may reach -ln of the adversary's smallest probability, and with a
+    large omega that is worth more than a right answer; an instance that has reached it gives no gradient any more and
+    leaves the field to its cross entropy.
 
     Args:
         logits: v, of the teacher in training, [B, C].

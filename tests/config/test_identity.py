@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rlkd_run.config.composition import compose_command
-from rlkd_run.config.identity import cell_hash, run_folder, run_hash, teacher_folder
+from rlkd_run.config.identity import cell_hash, run_folder, run_hash, teacher_folder, teacher_folder_name
 from rlkd_run.config.runconfig import RunConfig
 
 
@@ -30,6 +30,11 @@ def only(*overrides: str) -> RunConfig:
         "runtime.checkpoint_minutes=1",
         "runtime.eval_batch_size=7",
         "student.lr=0.05",
+        "recipe.tempbalance.high=2",  # recipe.lr_policy=none
+        "recipe.tempbalance=null",
+        "teacher.nasty.omega=1",  # teacher.objective=labels
+        "teacher.nasty.adversary=missing.pth",
+        "teacher.nasty=null",
     ],
 )
 def test_what_cannot_change_the_result_changes_no_hash(override: str) -> None:
@@ -55,10 +60,85 @@ def test_what_cannot_change_the_result_changes_no_hash(override: str) -> None:
         "agent.t_max=8",
         "agent.state.margin=second_smallest",
         "method.kl_weight=0.5",
+        "recipe.schedule=cosine",
+        "recipe.lr_policy=tempbalance",
+        "teacher.recipe.lr_policy=tempbalance",
+        "teacher.objective=nasty",
     ],
 )
 def test_what_can_change_the_result_changes_the_hash(override: str) -> None:
     assert run_hash(only(override)) != run_hash(only())
+
+
+@pytest.mark.parametrize(
+    ("choice", "override"),
+    [
+        ("recipe.lr_policy=tempbalance", "recipe.tempbalance.assign=sqrt"),
+        ("recipe.lr_policy=tempbalance", "recipe.tempbalance.min_eigenvalues=10"),
+        ("teacher.recipe.lr_policy=tempbalance", "recipe.tempbalance.low=0.6"),
+        ("teacher.objective=nasty", "teacher.nasty.omega=1"),
+        ("teacher.objective=nasty", "teacher.nasty.max_divergence=1"),
+        ("teacher.objective=nasty", "teacher.nasty.adversary=missing.pth"),
+        ("method=at", "method.standardise=true"),
+    ],
+)
+def test_options_of_a_choice_count_once_it_is_made(choice: str, override: str) -> None:
+    assert run_hash(only(choice, override, "temperature=fixed")) != run_hash(only(choice, "temperature=fixed"))
+
+
+# Names that folders had before the options with a neutral value existed.
+EARLIER = {
+    "cifar100-resnet56-resnet20-kd-rlkd-seed0-ec39abeb": ["teacher=resnet56"],
+    "cifar100-resnet56-resnet20-at-fixed-seed0-0d057210": ["method=at", "temperature=fixed"],
+    "digits-resnet20-resnet8-kd-rlkd-seed0-8b3d881a": ["experiment=quickstart"],
+}
+LATER = {
+    "recipe": ("schedule", "lr_policy", "tempbalance"),
+    "teacher": ("objective", "nasty"),
+    "method": ("standardise",),
+}
+
+
+@pytest.mark.parametrize(("name", "overrides"), EARLIER.items(), ids=EARLIER)
+def test_earlier_runs_keep_their_folders_and_can_be_read(name: str, overrides: list[str]) -> None:
+    config = only(*overrides)
+    assert run_folder(config).name == name
+    stored = config.to_dict()
+    for group, options in LATER.items():
+        for option in options:
+            if group != "method" or name.startswith("cifar100-resnet56-resnet20-at"):
+                del stored[group][option]
+    del stored["teacher"]["recipe"]["lr_policy"]
+    read = RunConfig.from_dict(stored)
+    assert run_folder(read).name == name
+    assert (read.recipe.lr_policy, read.recipe.schedule, read.teacher.objective) == ("none", "step", "labels")
+
+
+def test_the_zoos_teacher_is_that_of_the_whole_recipe() -> None:
+    config = only("experiment=quickstart", "recipe.epochs=240")
+    assert teacher_folder_name(config) == "digits-resnet20-seed0-71c5752d"
+
+
+def test_a_nasty_teacher_has_a_folder_of_its_own() -> None:
+    nasty = only("teacher.objective=nasty")
+    assert teacher_folder_name(nasty).startswith("cifar100-nasty-resnet56-seed0-")
+    assert teacher_folder(only("teacher.objective=nasty", "teacher.seed=1")) != teacher_folder(nasty)
+
+
+def test_a_given_adversary_counts_by_its_content() -> None:
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        Path(f"{name}.pth").write_bytes(content)
+    folders = [
+        teacher_folder(only("teacher.objective=nasty", f"teacher.nasty.adversary={name}"))
+        for name in ("a.pth", "b.pth", "c.pth", "missing.pth", "null")
+    ]
+    assert folders[0] == folders[1]
+    assert len(set(folders)) == 4
+
+
+def test_a_teachers_rates_by_layer_are_its_own() -> None:
+    assert teacher_folder(only("recipe.lr_policy=tempbalance")) == teacher_folder(only())
+    assert teacher_folder(only("teacher.recipe.lr_policy=tempbalance")) != teacher_folder(only())
 
 
 def test_the_agents_options_play_no_part_under_a_fixed_temperature() -> None:
