@@ -25,7 +25,7 @@ def prepare(options: RuntimeOptions) -> torch.device:
     if options.deterministic:
         # Some CUDA kernels have no deterministic form; torch names them in a warning rather than refusing the run.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")  # its twin, use_deterministic_algorithms, imports the compiler
     torch.backends.cudnn.benchmark = not options.deterministic
     torch.backends.cudnn.allow_tf32 = False  # convolutions would otherwise keep 10 bits of their inputs' mantissas
     return torch.device("cuda" if available and options.device != "cpu" else "cpu")

@@ -13,6 +13,7 @@ from rlkd_run.data.dataset import TrainLoader
 from rlkd_run.layer_rates import LayerRates
 from rlkd_run.meters import EpochMeter
 from rlkd_run.objectives import Objective, StepLosses
+from rlkd_run.optimizers import SGD
 from rlkd_run.schedule import Schedule
 
 
@@ -45,7 +46,7 @@ class Trainer:
         self.schedule = replace(schedule, phases=objective.phases)
         self.device = device
         self.layer_rates = layer_rates
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = SGD(
             self._groups(),
             lr=schedule.lr,
             momentum=schedule.momentum,

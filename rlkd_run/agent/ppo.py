@@ -10,6 +10,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from rlkd_run.agent.actor_critic import Actor, Critic
 from rlkd_run.config.agent import PPOOptions
+from rlkd_run.optimizers import Adam
 
 # Far outside any band; beyond it the norm of the gradient would overflow and leave NaN behind. Only the authors'
 # log-probabilities, of temperatures many deviations off the mean, come anywhere near.
@@ -56,9 +57,9 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
     return torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
 
-def adam(parameters: Any, lr: float) -> torch.optim.Adam:
+def adam(parameters: Any, lr: float) -> Adam:
     """Adam whose step counter lives with the parameters, so that a step reads nothing back to the host."""
-    return torch.optim.Adam(parameters, lr=lr, fused=True)
+    return Adam(parameters, lr=lr, fused=True)
 
 
 class PPO:
@@ -104,7 +105,7 @@ class PPO:
         names = ("actor_loss", "critic_loss", "clip_fraction", "approx_kl")
         return dict(zip(names, torch.stack(passes).mean(dim=0).unbind(), strict=True))
 
-    def _descend(self, module: torch.nn.Module, optimizer: torch.optim.Adam, loss: Tensor) -> None:
+    def _descend(self, module: torch.nn.Module, optimizer: Adam, loss: Tensor) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         clip_grad_norm_(module.parameters(), self.options.max_grad_norm)

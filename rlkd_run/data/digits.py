@@ -7,9 +7,11 @@ no published split, so one is fixed here: of every class, in the order of the fi
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from rlkd_run.config.datasets import DatasetOptions
 from rlkd_run.data.dataset import Loading
@@ -24,12 +26,20 @@ def open_digits(options: DatasetOptions, loading: Loading) -> ResidentDataset:
     return ResidentDataset(options, read_digits(), loading)
 
 
+def _file() -> Path:
+    """The file inside scikit-learn, found without the seconds that importing the package takes."""
+    package = find_spec("sklearn")
+    assert package is not None  # a dependency of this package
+    assert package.origin is not None
+    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+
+
 def read_digits() -> RawImages:
     """Grey values scaled to 0..255 and repeated over three channels, split as the module says."""
-    bunch = load_digits()
-    grey = torch.from_numpy(np.rint(bunch.images * (255 / _LEVELS)).astype(np.uint8))
+    table = np.loadtxt(_file(), delimiter=",")  # a row an image: 64 grey values and the label
+    grey = torch.from_numpy(np.rint(table[:, :-1].reshape(-1, 8, 8) * (255 / _LEVELS)).astype(np.uint8))
     images = grey.unsqueeze(-1).expand(-1, -1, -1, 3)
-    labels = torch.from_numpy(bunch.target.astype(np.int64))
+    labels = torch.from_numpy(table[:, -1].astype(np.int64))
     is_test = torch.zeros(len(labels), dtype=torch.bool)
     for digit in range(10):
         positions = (labels == digit).nonzero().flatten()

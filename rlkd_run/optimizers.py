@@ -1,0 +1,32 @@
+"""torch's optimisers without what is there for its compiler.
+
+Their methods are wrapped so that `torch.compile` leaves them alone, and the first call of a wrapper imports the whole
+compiler: seconds at the start of every process, for a program that compiles nothing. The methods inside are the same.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import torch
+from torch.optim import Optimizer
+
+
+class SGD(torch.optim.SGD):
+    """`torch.optim.SGD`; its steps record no graph."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+
+
+class Adam(torch.optim.Adam):
+    """`torch.optim.Adam`; its steps record no graph."""
+
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
