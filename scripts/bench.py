@@ -28,7 +28,7 @@ from typing import Any
 from bench_parts.cases import Case, Variant, plan
 from bench_parts.child import Child, ChildError
 from bench_parts.tables import ratios, shown, spread, table
-from bench_parts.where import in_words, where
+from bench_parts.where import in_words, load, where
 
 from rlkd_run.config.composition import compose_command
 from rlkd_run.errors import ConfigError
@@ -96,13 +96,15 @@ def cases_of(given: argparse.Namespace) -> list[Case]:
     return cases
 
 
-def measure(given: argparse.Namespace, cases: list[Case], children: dict[str, Child]) -> dict[str, Any]:
+def measure(
+    given: argparse.Namespace, cases: list[Case], children: dict[str, Child], load_before: float
+) -> dict[str, Any]:
     """All that is measured, by name of the case."""
     for child in children.values():
         child.ready()
     facts = children[cases[-1].name].ask("facts")
     steps = given.steps or (24 if facts["device"] == "cpu" else 300)
-    found = where(facts)
+    found = where(facts, load_before)
     print(in_words(found), flush=True)
     print(
         f"measured  {given.repeats} interleaved repeats of {steps} steps, batch {given.batch}, "
@@ -250,11 +252,12 @@ def main() -> int:
     except (ConfigError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
+    load_before = load()
     children: dict[str, Child] = {}
     try:
         for case in cases:
             children[case.name] = case.start(given.images, given.data)
-        result = measure(given, cases, children)
+        result = measure(given, cases, children, load_before)
     except ChildError as error:
         print(error, file=sys.stderr)
         return 1

@@ -8,16 +8,23 @@ from typing import Any
 
 from rlkd_run.environment import provenance
 
+BUSY = 0.25  # load a core, above which times say more about other work than about this
 
-def where(facts: Mapping[str, Any]) -> dict[str, Any]:
+
+def load() -> float:
+    """Processes that ran or waited for a core, mean of the last minute; ask before anything is started."""
+    return os.getloadavg()[0]
+
+
+def where(facts: Mapping[str, Any], load_before: float) -> dict[str, Any]:
     """Machine, packages and version of the code.
 
     Args:
         facts: of the device, as a measured process gives them.
+        load_before: see `load`.
     """
     found = provenance(facts)
-    # A machine that does other work measures that too; the load of the minute before tells.
-    found["machine"]["load_before"] = os.getloadavg()[0]
+    found["machine"]["load_before"] = load_before
     return found
 
 
@@ -27,8 +34,10 @@ def in_words(found: Mapping[str, Any]) -> str:
     git = found["code"]["git"] or {"commit": "unknown", "modified": False}
     device = f"{machine['threads']} threads" if machine["device"] == "cpu" else machine["device"]
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "torchvision") if name in packages)
+    busy = machine["load_before"] > BUSY * machine["cores"]
+    warning = "\nwarning   the machine does other work as well: neither times nor ratios can be trusted" if busy else ""
     return (
         f"machine   {machine['cpu']}, {machine['cores']} cores; {device}; load before {machine['load_before']:.1f}\n"
         f"versions  python {machine['python']}, {versions}\n"
-        f"code      {git['commit'][:12]}{' and changes' if git['modified'] else ''}"
+        f"code      {git['commit'][:12]}{' and changes' if git['modified'] else ''}{warning}"
     )
