@@ -12,6 +12,7 @@ calibration is fitted.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from multiprocessing import get_all_start_methods
 from typing import Any
 
 import numpy as np
@@ -187,6 +188,7 @@ class ReferenceLoop:
             batch_size=batch_size,
             sampler=self.sampler,
             num_workers=WORKERS,
+            multiprocessing_context="fork" if "fork" in get_all_start_methods() else None,  # Linux's long-time default
             persistent_workers=True,
             pin_memory=device.type == "cuda",
         )
