@@ -1,0 +1,271 @@
+"""What is measured, in a process of its own: this project's training, or the reference loop, on the same images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+
+from bench_parts import memory, roofline
+from bench_parts.images import raw_images
+from bench_parts.kernels import profile
+from bench_parts.spans import REST, Called, Spans, patched
+from rlkd_run import teachers
+from rlkd_run.config.composition import compose_command
+from rlkd_run.data.dataset import Loading
+from rlkd_run.data.resident import ResidentDataset
+from rlkd_run.device import describe, prepare
+from rlkd_run.experiment import build
+from rlkd_run.layer_rates import layer_rates
+from rlkd_run.models.build import build_model
+from rlkd_run.schedule import Schedule
+from rlkd_run.training import Trainer
+
+
+class Measured:
+    """A training that can be run for some steps, whole and in parts.
+
+    Subclasses set `device`.
+    """
+
+    device: torch.device
+
+    def wait(self) -> None:
+        """Wait for the device."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def train(self, number: int, epoch: int, after_step: Callable[[int], None]) -> None:
+        """Train the last `number` steps of an epoch.
+
+        Args:
+            number: of steps, at most an epoch's.
+            epoch: from 1.
+            after_step: called after each with the number of its images.
+        """
+        raise NotImplementedError
+
+    def in_parts(self, spans: Spans) -> AbstractContextManager[None]:
+        """Time the parts of the steps taken inside."""
+        raise NotImplementedError
+
+    def networks(self) -> tuple[torch.nn.Module, torch.nn.Module]:
+        """Teacher and student."""
+        raise NotImplementedError
+
+    def run(self, number: int, epoch: int) -> dict[str, float]:
+        """Time `number` steps, at least 2, without instruments.
+
+        The first step is timed apart, because it carries what an epoch does once (shuffling, plans, workers).
+        """
+        clock = _Clock(self.wait)
+        self.train(number, epoch, clock.after_step)
+        return clock.read(number)
+
+    def split(self, number: int, epoch: int) -> dict[str, float]:
+        """Milliseconds a step by part; their sum is the instrumented step, a little longer than the real one."""
+        spans = Spans(self.wait)
+        self.wait()
+        began = time.perf_counter()
+        with self.in_parts(spans):
+            self.train(number, epoch, _nothing)
+        self.wait()
+        parts = {part: 1000 * seconds / number for part, seconds in spans.seconds.items()}
+        whole = 1000 * (time.perf_counter() - began) / number
+        return {**parts, REST: whole - sum(parts.values())}
+
+    def kernels(self, number: int, epoch: int) -> dict[str, float] | None:
+        """See `bench_parts.kernels.profile`; None on a CPU."""
+        if self.device.type != "cuda":
+            return None
+
+        def run() -> None:
+            self.train(number, epoch, _nothing)
+            self.wait()
+
+        return profile(run, number)
+
+    def memory(self) -> dict[str, float]:
+        """Peaks so far and what is held now, in MiB."""
+        now = {"peak_mib": memory.peak_resident(), "resident_mib": memory.resident(), "helpers_mib": memory.helpers()}
+        return {**now, **memory.on_device(self.device)}
+
+    def work(self, batch: int) -> dict[str, float]:
+        """See `roofline.work`."""
+        return roofline.work(*self.networks(), (3, 32, 32), batch)
+
+    def rates(self, quick: bool) -> dict[str, float]:
+        """See `roofline.rates`. Ask for memory before: this takes a lot of it."""
+        return roofline.rates(self.device, self.wait, quick=quick)
+
+    def facts(self) -> dict[str, Any]:
+        """Device, threads and torch's build."""
+        return {
+            "threads": torch.get_num_threads(),
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version() if self.device.type == "cuda" else None,
+            **describe(self.device),
+        }
+
+
+class Project(Measured):
+    """This project's training.
+
+    Args:
+        overrides: as typed to `rlkd-run`.
+        images: in the training set.
+        data: folder of CIFAR-100; None: random images.
+    """
+
+    def __init__(self, overrides: list[str], images: int, data: str | None) -> None:
+        (config,) = compose_command(overrides).runs
+        self.device = prepare(config.runtime)
+        probe = config.agent.probe_images if config.uses_agent and config.agent.reward == "probe" else 0
+        dataset = ResidentDataset(
+            config.dataset,
+            raw_images(images, config.dataset, data),
+            Loading(self.device, channels_last=config.runtime.channels_last, probe_images=probe),
+        )
+        teacher = teachers.build(config, dataset, self.device)
+        self.objective = build(config, dataset, teacher, self.device)
+        loader = dataset.train_batches(config.recipe.batch_size, 0)
+        rates = layer_rates(config.recipe, self.objective.model)
+        self.trainer = Trainer(self.objective, loader, Schedule.of(config.recipe), self.device, rates)
+
+    def networks(self) -> tuple[torch.nn.Module, torch.nn.Module]:
+        """See `Measured`."""
+        return self.objective.teacher.model, self.objective.model
+
+    def train(self, number: int, epoch: int, after_step: Callable[[int], None]) -> None:
+        """See `Measured`; the epoch is entered near its end, as after an interruption."""
+        trainer, loader = self.trainer, self.trainer.loader
+        trainer.epoch, trainer.step = epoch - 1, loader.steps_per_epoch - number
+        trainer.meter.reset()
+        seen = 0
+
+        def count() -> None:
+            nonlocal seen
+            size, seen = trainer.meter.images - seen, trainer.meter.images
+            after_step(size)
+
+        trainer.run_epoch(count)
+
+    def in_parts(self, spans: Spans) -> AbstractContextManager[None]:
+        """See `Measured`."""
+        objective, trainer = self.objective, self.trainer
+        policy, method = objective.policy, objective.method
+        calls = [
+            (objective, "teacher", lambda old: Called(old, spans.timed("teacher", old))),
+            (objective, "student", lambda old: Called(old, spans.timed("student forward", old))),
+            (trainer.loader, "epoch", spans.timed_batches),
+            (torch.Tensor, "backward", _timer(spans, "backward")),
+        ]
+        for part, owner, names in (
+            ("optimiser", trainer.optimizer, ("step", "zero_grad")),
+            ("policy", policy, ("begin_epoch", "temperatures", "observe", "end_epoch")),
+            ("loss", method, ("forward", "teacher_logits", "student_logits")),
+            ("meters", trainer, ("_count",)),
+        ):
+            calls += [(owner, name, _timer(spans, part)) for name in names]
+        return patched(*calls)
+
+
+class Reference(Measured):
+    """The plain loop of scripts/reference_loop.py, with the networks that the same overrides name.
+
+    Args:
+        overrides, images, data: as `Project`; the batch size and the networks are taken from the overrides.
+        agent: whether an agent sets the temperatures.
+    """
+
+    def __init__(self, overrides: list[str], images: int, data: str | None, agent: bool) -> None:
+        from reference_loop import InstanceAgent, ReferenceLoop  # torchvision: not for the other processes' memory
+
+        (config,) = compose_command(overrides).runs
+        self.device = prepare(config.runtime)
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.benchmark = True
+        raw = raw_images(images, config.dataset, data)
+        torch.manual_seed(0)
+        teacher, student = (
+            build_model(role.source, role.model, len(raw.class_names)).to(self.device)
+            for role in (config.teacher, config.student)
+        )
+        self.train_every = config.agent.train_every
+        self.loop = ReferenceLoop(
+            teacher,
+            student,
+            raw.train_images.contiguous().numpy(),
+            raw.train_labels.tolist(),
+            config.recipe.batch_size,
+            InstanceAgent(self.device) if agent else None,
+            self.device,
+        )
+
+    def networks(self) -> tuple[torch.nn.Module, torch.nn.Module]:
+        """See `Measured`."""
+        return self.loop.teacher, self.loop.student
+
+    def train(self, number: int, epoch: int, after_step: Callable[[int], None]) -> None:
+        """See `Measured`."""
+        for _ in self.loop.run(number, learns=epoch % self.train_every == 0):
+            after_step(self.loop.batch_size)
+
+    def in_parts(self, spans: Spans) -> AbstractContextManager[None]:
+        """See `Measured`."""
+        loop, agent = self.loop, self.loop.agent
+        calls = [(loop, "batches", spans.timed_batches), (torch.Tensor, "backward", _timer(spans, "backward"))]
+        for part, owner, names in (
+            ("teacher", loop.teacher, ("forward",)),
+            ("student forward", loop.student, ("forward",)),
+            ("optimiser", loop.optimizer, ("step", "zero_grad")),
+            ("policy", agent, ("act", "learn")),
+            ("loss", loop, ("losses",)),
+            ("meters", loop, ("record",)),
+        ):
+            calls += [(owner, name, _timer(spans, part)) for name in names]
+        return patched(*calls)
+
+
+def _timer(spans: Spans, part: str) -> Callable[[Any], Any]:
+    return lambda old: spans.timed(part, old)
+
+
+def _nothing(_images: int) -> None:
+    pass
+
+
+class _Clock:
+    """Times steps, the first of them apart."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self._wait = wait
+        wait()
+        self._began = time.perf_counter()
+        self._first: float | None = None
+        self._processor = 0.0
+        self._images = 0
+
+    def after_step(self, images: int) -> None:
+        if self._first is None:
+            self._wait()
+            self._first, self._processor = time.perf_counter(), time.process_time()
+        else:
+            self._images += images
+
+    def read(self, number: int) -> dict[str, float]:
+        """See `Measured.run`."""
+        self._wait()
+        assert self._first is not None
+        assert number > 1
+        seconds, processor = time.perf_counter() - self._first, time.process_time() - self._processor
+        each = seconds / (number - 1)
+        return {
+            "ms_per_step": 1000 * each,
+            "images_per_second": self._images / seconds,
+            "epoch_start_ms": 1000 * (self._first - self._began - each),
+            "processor_ms_per_step": 1000 * processor / (number - 1),
+        }

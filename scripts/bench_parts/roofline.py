@@ -1,0 +1,101 @@
+"""The least time that a step can take on a machine: its multiply-adds and bytes over measured rates.
+
+Counted are convolutions and linear layers: the teacher's forward pass once, the student's three times (forward,
+gradient of the inputs, gradient of the weights). A fast convolution algorithm (Winograd) needs fewer multiplications,
+so a share above 1 is possible in principle.
+
+Bytes, as if everything between two convolutions were fused into them:
+
+    teacher     each parameter read once; each feature map written and read once
+    student     a parameter is read in the forward and the backward pass, its gradient written and read, momentum and
+                parameter read and written: 8 accesses; a feature map is written, read, read again in the backward
+                pass, and its gradient written and read: 5 accesses
+    images      uint8 pixels read, normalised images written and read by both networks
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlkd_run.models.count import multiply_adds, parameters
+from rlkd_run.models.dry_run import dry_run
+
+FLOAT = 4  # bytes
+STUDENT_PARAMETER, STUDENT_MAP = 8, 5  # accesses a step
+TEACHER_PARAMETER, TEACHER_MAP = 1, 2
+
+
+def feature_values(model: nn.Module, shape: tuple[int, int, int]) -> int:
+    """Values in the outputs of all convolutions and linear layers, for one image (channels, height, width)."""
+    total = 0
+
+    def count(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        nonlocal total
+        total += output.numel()
+
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        dry_run(model, shape, model)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
+
+
+def work(teacher: nn.Module, student: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[str, float]:
+    """Multiply-adds and bytes of a step."""
+    macs = {name: multiply_adds(model, shape) for name, model in (("teacher", teacher), ("student", student))}
+    values = shape[0] * shape[1] * shape[2]
+    feature_bytes = FLOAT * batch * TEACHER_MAP * feature_values(teacher, shape)
+    feature_bytes += FLOAT * batch * STUDENT_MAP * feature_values(student, shape)
+    parameter_bytes = FLOAT * (TEACHER_PARAMETER * parameters(teacher) + STUDENT_PARAMETER * parameters(student))
+    image_bytes = batch * values * (1 + 3 * FLOAT)
+    return {
+        "teacher_multiply_adds_per_image": macs["teacher"],
+        "student_multiply_adds_per_image": macs["student"],
+        "multiply_adds_per_step": batch * (macs["teacher"] + 3 * macs["student"]),
+        "parameter_bytes_per_step": parameter_bytes,
+        "feature_bytes_per_step": feature_bytes,
+        "image_bytes_per_step": image_bytes,
+        "bytes_per_step": parameter_bytes + feature_bytes + image_bytes,
+    }
+
+
+def rates(device: torch.device, wait: Callable[[], None], *, quick: bool) -> dict[str, float]:
+    """What the machine can do at best: fp32 matrix products, and copies within its memory.
+
+    Args:
+        device: where.
+        wait: waits for it.
+        quick: small operands, for a smoke run.
+
+    Returns:
+        Multiply-adds a second and bytes a second (read and written), each the best of several tries.
+    """
+    gpu = device.type == "cuda"
+    side = 256 if quick else 8192 if gpu else 2048
+    count = 2**20 if quick else 2**28 if gpu else 2**26  # floats: 4 MiB, 1 GiB, 256 MiB; beyond every cache
+    a, b = torch.randn(2, side, side, device=device)
+    source, target = torch.ones(2, count, device=device)
+    product = torch.empty_like(a)
+    return {
+        "multiply_adds_per_second": side**3 / _least(lambda: torch.mm(a, b, out=product), wait),
+        "bytes_per_second": 2 * FLOAT * count / _least(lambda: target.copy_(source), wait),
+    }
+
+
+def _least(run: Callable[[], Any], wait: Callable[[], None], tries: int = 7) -> float:
+    seconds = []
+    for _ in range(tries):
+        wait()
+        began = time.perf_counter()
+        run()
+        wait()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)

@@ -1,0 +1,193 @@
+"""The benchmarks run and report whole, finite numbers. How large those are is never asserted."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+SPREAD = {"median", "least", "most", "values"}
+
+
+def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    root = str(SCRIPTS.parent)
+    paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    return subprocess.run(
+        [sys.executable, str(SCRIPTS / script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+
+
+QUICK = ("--quick", "--policies", "rlkd", "--json", "result.json")
+
+
+def result() -> dict[str, Any]:
+    """What the script has left, which holds nothing but finite numbers."""
+    found: dict[str, Any] = json.loads(Path("result.json").read_text())
+    assert found["machine"]["cores"] >= 1
+    assert found["packages"]["torch"]
+    assert all(math.isfinite(number) for number in numbers(found))
+    return found
+
+
+def numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from numbers(one)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def test_the_benchmark_compares_with_the_reference_loop() -> None:
+    done = run("bench.py", *QUICK)
+    assert done.returncode == 0, done.stderr
+    assert "machine " in done.stdout
+    cases = result()["cases"]
+    loop, project = "resnet14-resnet8 kd rlkd (reference loop)", "resnet14-resnet8 kd rlkd"
+    assert list(cases) == [loop, project]
+    for name, case in cases.items():
+        assert case["ms_per_step"].keys() == SPREAD
+        assert len(case["ms_per_step"]["values"]) == 2
+        assert case["ms_per_step"]["least"] > 0
+        assert case["memory"]["peak_mib"] > 0
+        for part in ("data", "teacher", "student forward", "backward", "optimiser", "policy", "loss", "meters"):
+            assert case["split_ms"][part] > 0, (name, part)
+        assert case["roofline"]["bound_ms"] > 0
+    assert cases[loop]["work"] == cases[project]["work"]
+    assert cases[loop]["times_reference"] is None
+    assert cases[project]["times_reference"].keys() == SPREAD
+
+
+class Here:
+    """Stands in for a `Child` without a process: importing torch in another one takes longer than all the rest."""
+
+    def __init__(self, target: str, **arguments: Any) -> None:
+        module, name = target.split(":")
+        self.made = getattr(importlib.import_module(module), name)(**arguments)
+
+    def ready(self) -> None:
+        pass
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        return getattr(self.made, method)(*arguments)
+
+    def close(self) -> None:
+        pass
+
+
+def test_growth_is_told_by_slopes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import growth
+
+    monkeypatch.setattr(growth, "Child", Here)
+    monkeypatch.setattr(sys, "argv", ["growth.py", *QUICK])
+    assert growth.main() == 0
+    assert "From 32 to 64 images" in capsys.readouterr().out
+    policy = result()["policies"]["rlkd"]
+    assert [size["images"] for size in policy["sizes"]] == [32, 64]
+    assert [epoch["epoch"] for epoch in policy["epochs"]] == [21, 130, 239]
+    assert all(epoch["resident_mib"] > 0 for epoch in policy["epochs"])
+    assert policy["conclusion"]["time_over_sizes_percent"].keys() == SPREAD
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "complaint"),
+    [
+        ("bench.py", ["--override", "runtime.channel_last=false"], "runtime.channels_last"),
+        ("bench.py", ["--variant", "runtime.channels_last=false"], "LABEL:OVERRIDES"),
+        ("bench.py", ["--images", "64"], "--steps"),
+        ("growth.py", ["--pair", "resnet56"], "TEACHER-STUDENT"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_starts(script: str, arguments: list[str], complaint: str) -> None:
+    done = run(script, *arguments)
+    assert done.returncode == 2
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+class TestParts:
+    """The parts that need no process of their own."""
+
+    @pytest.fixture(autouse=True)
+    def _path(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(SCRIPTS))
+
+    def test_the_outermost_span_counts(self) -> None:
+        from bench_parts.spans import Spans
+
+        spans = Spans(lambda: None)
+        inner = spans.timed("backward", lambda: 1)
+        assert spans.timed("policy", inner)() == 1
+        assert spans.seconds["policy"] > 0
+        assert spans.seconds["backward"] == 0
+
+    def test_what_was_patched_is_put_back(self) -> None:
+        from bench_parts.spans import patched
+
+        class Owner:
+            def method(self) -> int:
+                return 1
+
+        owner = Owner()
+        with patched((owner, "method", lambda _: lambda: 2), (owner, "absent", lambda _: None), (None, "x", id)):
+            assert owner.method() == 2
+        assert owner.method() == 1
+        assert not vars(owner)
+
+    def test_variants_reach_the_project_and_not_the_reference(self) -> None:
+        from bench_parts.cases import Variant, plan
+
+        variants = [Variant.parse("default:"), Variant.parse("plain:runtime.channels_last=false seed=1")]
+        cases = plan(["a-b"], ["kd", "dkd"], ["fixed", "cosine"], variants, 8, ["seed=2"], reference=True)
+        assert [case.kind for case in cases].count("reference") == 1
+        reference, first, second = cases[:3]
+        assert first.overrides == reference.overrides
+        assert second.overrides == (*reference.overrides, "runtime.channels_last=false", "seed=1")
+        assert second.reference == reference.name
+        assert second.first == first.name
+        assert all(case.reference is None for case in cases[3:])
+
+    def test_busy_time_counts_overlap_once(self) -> None:
+        from bench_parts.kernels import summary
+
+        events = [
+            {"cat": "kernel", "ts": 0.0, "dur": 4000.0},
+            {"cat": "kernel", "ts": 1000.0, "dur": 1000.0},
+            {"cat": "gpu_memcpy", "ts": 3000.0, "dur": 3000.0},
+            {"cat": "gpu_user_annotation", "ts": 0.0, "dur": 9000.0},
+            {"ph": "M"},
+        ]
+        expected = {"kernels_per_step": 1, "copies_per_step": 0.5, "busy_ms_per_step": 3.0}
+        assert summary(events, 2) == expected
+
+    def test_the_bytes_of_a_linear_network(self) -> None:
+        from bench_parts.roofline import work
+        from torch import nn
+
+        def network(width: int) -> nn.Module:
+            return nn.Sequential(nn.Flatten(), nn.Linear(12, width, bias=False))
+
+        found = work(network(5), network(3), (3, 2, 2), batch=2)
+        assert found["multiply_adds_per_step"] == 2 * (60 + 3 * 36)
+        assert found["parameter_bytes_per_step"] == 4 * (60 + 8 * 36)
+        assert found["feature_bytes_per_step"] == 4 * 2 * (2 * 5 + 5 * 3)
+
+    def test_a_slope_is_not_moved_by_one_disturbance(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import growth
+
+        assert growth.percent([0, 1, 2, 3, 4, 5], [10, 11, 12, 99, 14, 15]) == pytest.approx(100 * 5 / 13)
