@@ -21,7 +21,7 @@ from rlkd_run.protocol import Batch, Outputs, Temperatures
 
 CLASSES, IMAGES, EPOCH, EPOCHS = 10, 32, 30, 240
 # Source, and side of the images: timm's networks halve their maps five times.
-STUDENTS = {"resnet8": ("zoo", 8), "resnet10t": ("timm", 32)}
+STUDENTS = {"resnet8": ("zoo", 8), "resnet10t": ("timm", 16)}
 
 
 class NoWaiting(TorchDispatchMode):  # type: ignore[no-untyped-call]

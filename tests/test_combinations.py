@@ -24,6 +24,10 @@ from rlkd_run.temperature.base import PolicySetting
 BATCH = 16
 
 
+# Widths that are made for larger networks, and would take most of the time here.
+NARROW = {"reviewkd": {"max_width": 16}, "diffkd": {"autoencoder_width": 16}, "crd": {"negatives": 64}}
+
+
 @functools.cache
 def configs() -> dict[str, RunConfig]:
     """A configuration with each policy; the agent acts from the first epoch on and learns in `EPOCH`."""
@@ -35,7 +39,8 @@ def configs() -> dict[str, RunConfig]:
 
 def meaningful(method: str) -> list[RunConfig]:
     """The configurations of a method with every policy that the command does not refuse."""
-    whole = [dataclasses.replace(config, method=options_of(method)) for config in configs().values()]
+    options = dataclasses.replace(options_of(method), **NARROW.get(method, {}))
+    whole = [dataclasses.replace(config, method=options) for config in configs().values()]
     return [config for config in whole if not contradictions(config)]
 
 
