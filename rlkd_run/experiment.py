@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +31,7 @@ from rlkd_run.protocol import Batch, Needs
 from rlkd_run.record import RunFolder, finished
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
+from rlkd_run.teacher_cache import teacher_for
 from rlkd_run.temperature.base import PolicySetting
 from rlkd_run.training import Trainer
 
@@ -73,7 +76,8 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
         measured = Accuracy(**fit.facts["teacher"])
         print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
         teachers.warn_if_far(teaching.teacher.model, dataset, measured)
-        history = fit.run()
+        with closing(teacher_for(teaching, objective.teacher, loader, dataset.num_classes)) as objective.answers:
+            history = fit.run()
         save_weights(objective.model, folder.path / STUDENT)
         folder.write_result(
             {

@@ -13,6 +13,7 @@ from rlkd_run.methods.base import Method, cross_entropy, trained
 from rlkd_run.models.features import Network
 from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Outputs
 from rlkd_run.schedule import Phase, phase_at
+from rlkd_run.teacher_cache import LiveTeacher, Teacher
 from rlkd_run.temperature.base import Policy
 
 
@@ -113,6 +114,9 @@ class Distillation:
         method: gives the parts of the loss.
         policy: gives the temperatures.
         probe_loss: measures the student on images set aside; called only if the policy asks.
+
+    Attributes:
+        answers: what is asked for the teacher's outputs: the network itself, unless its answers are kept.
     """
 
     def __init__(
@@ -129,6 +133,7 @@ class Distillation:
         self.method = method
         self.policy = policy
         self.probe_loss = probe_loss
+        self.answers: Teacher = LiveTeacher(teacher)
         self.phases = method.phases()
         self._from_labels = Supervised(student.model)
         teacher.model.eval().requires_grad_(False)
@@ -146,8 +151,7 @@ class Distillation:
         """Teacher, student, temperatures, method; in a phase on labels alone, their cross entropy."""
         if self._labels_only(epoch):
             return self._from_labels.losses(batch, epoch, step)
-        with torch.no_grad():
-            teacher = self.teacher(batch.images)
+        teacher = self.answers(batch)
         student = self.student(batch.images)
         mixed = None if batch.mix is None else batch.mix.weight < 1
         temperatures = self.policy.temperatures(
@@ -178,8 +182,9 @@ class Distillation:
             return self.method.student_logits(Outputs(functional_call(self.model, buffers, (images,))))
 
     def end_epoch(self) -> None:
-        """The policy closes its epoch."""
+        """Policy and teacher close their epoch."""
         self.policy.end_epoch()
+        self.answers.end_epoch()
 
     def metrics(self) -> dict[str, Tensor]:
         """The policy's."""

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from tqdm import tqdm
 
 from rlkd_run.meters import EpochMeter, Readout
+
+T = TypeVar("T")
+
+
+def progress(items: Sequence[T], what: str, *, enabled: bool) -> Iterable[T]:
+    """The items, with a bar in a terminal."""
+    bar: Iterable[T] = tqdm(items, desc=what, leave=False, dynamic_ncols=True, disable=not (enabled and _terminal()))
+    return bar
+
+
+def _terminal() -> bool:
+    return sys.stderr.isatty()
 
 
 class EpochBar:
@@ -31,7 +44,7 @@ class EpochBar:
             initial=start,
             unit="step",
             leave=False,
-            disable=not (enabled and sys.stderr.isatty()),
+            disable=not (enabled and _terminal()),
             dynamic_ncols=True,
         )
         self._readout = Readout(device)

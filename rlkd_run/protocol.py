@@ -27,6 +27,18 @@ class Mix(NamedTuple):
     weight: Tensor
 
 
+class Views(NamedTuple):
+    """Which of the finite views (crop and flip) of the training images a batch shows.
+
+    Attributes:
+        host: position in the training set * views an image has + view, [B] int64 on the CPU.
+        device: the same on the device.
+    """
+
+    host: Tensor
+    device: Tensor
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """One mini-batch on the device.
@@ -36,12 +48,14 @@ class Batch:
         target: labels, [B] int64; of a mixed image, the label of the image with the larger share.
         index: positions in the training set, [B] int64; of a mixed image, of the image with the larger share.
         mix: the other labels in an exploration epoch whose labels are mixed, else None.
+        views: None where images are mixed, or have no finite number of views.
     """
 
     images: Tensor
     target: Tensor
     index: Tensor
     mix: Mix | None = None
+    views: Views | None = None
 
 
 class MixPlan(NamedTuple):

@@ -48,8 +48,9 @@ KINDS = {
 }
 
 
-def make(temperature: str, steps: int) -> Trainer:
-    (config,) = compose_command(["pair=resnet56-resnet20", f"temperature={temperature}"]).runs
+def make(steps: int, *overrides: str) -> Trainer:
+    """A trainer of ResNet-56 -> ResNet-20 with `steps` steps an epoch."""
+    (config,) = compose_command(["pair=resnet56-resnet20", *overrides]).runs
     device = prepare(config.runtime)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (steps * BATCH, 32, 32, 3), dtype=torch.uint8, generator=generator)
@@ -70,7 +71,7 @@ def ms_per_step(trainer: Trainer, epoch: int) -> float:
 
 def main() -> None:
     steps, repeats = (int(value) for value in [*sys.argv[1:], "48", "5"][:2])
-    trainers = {temperature: make(temperature, steps) for temperature in ("fixed", "rlkd")}
+    trainers = {temperature: make(steps, f"temperature={temperature}") for temperature in ("fixed", "rlkd")}
     for temperature, trainer in trainers.items():  # warm up, and let every image have a score
         print(f"warm-up of {temperature}: {ms_per_step(trainer, 1):.1f} ms a step")
     times: dict[str, list[float]] = {name: [] for name in KINDS}

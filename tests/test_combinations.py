@@ -21,6 +21,9 @@ from rlkd_run.objectives import Distillation
 from rlkd_run.protocol import Batch
 from rlkd_run.temperature.base import PolicySetting
 
+# Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
+pytestmark = pytest.mark.no_cover
+
 BATCH = 16
 
 

@@ -58,7 +58,8 @@ def _content(path: str) -> str | None:
     return file_hash(path) if Path(path).is_file() else None
 
 
-def _dataset(config: RunConfig) -> dict[str, Any]:
+def dataset_identity(config: RunConfig) -> dict[str, Any]:
+    """Everything that decides which images are trained on and how they are shown."""
     values = relevant(config.dataset)
     if "root" in values:  # a folder of the user's own: its place is all that names it
         values["root"] = str(Path(values["root"]).resolve())
@@ -83,7 +84,7 @@ def teacher_identity(config: RunConfig) -> dict[str, Any]:
     if teacher.pretrained:
         values["pretrained"] = True
     recipe = relevant(teacher_recipe(config))
-    values |= {"seed": teacher.seed, "recipe": recipe, "dataset": _dataset(config)}
+    values |= {"seed": teacher.seed, "recipe": recipe, "dataset": dataset_identity(config)}
     if teacher.objective != "labels":
         nasty = relevant(teacher.nasty)
         if "adversary" in nasty:
@@ -100,7 +101,7 @@ def teacher_cell_hash(config: RunConfig) -> str:
 def cell_identity(config: RunConfig) -> dict[str, Any]:
     """Everything that can change the result of a distillation except its seed."""
     values = {
-        "dataset": _dataset(config),
+        "dataset": dataset_identity(config),
         "teacher": teacher_identity(config),
         "student": relevant(config.student),
         "method": relevant(config.method),

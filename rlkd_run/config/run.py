@@ -60,6 +60,16 @@ class RuntimeOptions:
     checkpoint_minutes: float = option("save also within an epoch when this long has passed", gt=0, identity=False)
     progress: bool = option("progress bar", identity=False)
     tensorboard: bool = option("write TensorBoard events", identity=False)
+    teacher_cache: str = option(
+        "keep the teacher's answers on disk: none; lazy: as they come up; full: all views of all images first",
+        choices=("none", "lazy", "full"),
+        identity=False,
+        neutral="none",
+    )
+    teacher_cache_precision: str = option(
+        "of the kept answers; fp16 rounds to a relative 2^-11", choices=("fp32", "fp16"), identity=False, neutral="fp32"
+    )
+    cache_root: str = option("folder of the kept answers", identity=False, neutral="outputs/cache")
 
 
 @dataclass

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
 from rlkd_run.config.datasets import DatasetOptions, FolderOptions
@@ -43,11 +44,13 @@ class TrainLoader(Protocol):
         steps_per_epoch: batches an epoch.
         num_images: images an epoch; each comes exactly once.
         batch_size: images a batch, but for the last.
+        num_views: crops and flips in which an image can come; None where they are not finitely many.
     """
 
     steps_per_epoch: int
     num_images: int
     batch_size: int
+    num_views: int | None
 
     def epoch(self, epoch: int, mix: MixPlan | None = None, start_step: int = 0) -> Iterator[Batch]:
         """The batches of one epoch.
@@ -63,6 +66,13 @@ class TrainLoader(Protocol):
         Raises:
             ConfigError: an image file cannot be read (image files only).
             ValueError: `start_step` lies beyond the epoch, or `mix` is for another number of images.
+        """
+        ...
+
+    def images_of(self, keys: Tensor) -> Tensor:
+        """The images of views, normalised, [K, 3, H, W], for keys [K] int64 on the CPU as in `Views.host`.
+
+        Only where `num_views` is a number.
         """
         ...
 

@@ -93,6 +93,8 @@ class FolderDataset:
 class FolderTrainLoader:
     """A `TrainLoader` over image files; its workers live as long as it does."""
 
+    num_views: int | None = None  # crops of any size
+
     def __init__(self, split: LabelledFiles, pipeline: _Pipeline, batch_size: int, seed: int) -> None:
         self.num_images = len(split.files)
         self.batch_size = batch_size
@@ -110,6 +112,10 @@ class FolderTrainLoader:
         if mix is not None:
             check_plan(mix, self.num_images)
         return self._batches(epoch, mix, start_step)
+
+    def images_of(self, keys: Tensor) -> Tensor:  # noqa: ARG002
+        """See `TrainLoader`: there are no views to ask for."""
+        raise ValueError("the crops of image files are not finitely many")
 
     def _batches(self, epoch: int, mix: MixPlan | None, start_step: int) -> Iterator[Batch]:
         self._generator.manual_seed(derive_seed(self._seed, "data", epoch))

@@ -20,7 +20,7 @@ from rlkd_run.data.mixing import check_plan, mixed_labels
 from rlkd_run.data.normalise import Normaliser
 from rlkd_run.data.selection import limited, split_training
 from rlkd_run.data.transfer import upload
-from rlkd_run.protocol import Batch, MixPlan
+from rlkd_run.protocol import Batch, MixPlan, Views
 from rlkd_run.seeding import derive_seed
 
 
@@ -90,6 +90,22 @@ class ResidentDataset:
         return next(iter(ResidentEvalLoader(pixels, targets, self._normalise, len(targets))), None)
 
 
+class _Chances(NamedTuple):
+    """All chances of an epoch by position in it, each [N] int64 on the CPU.
+
+    Attributes:
+        order: image.
+        corner: first pixel of the crop within the padded image.
+        flip: 1 where it is mirrored.
+        key: see `Views.host`.
+    """
+
+    order: Tensor
+    corner: Tensor
+    flip: Tensor
+    key: Tensor
+
+
 class ResidentTrainLoader:
     """A `TrainLoader` over a padded store on the device; owns the generator of all its chances."""
 
@@ -107,7 +123,9 @@ class ResidentTrainLoader:
         self.steps_per_epoch = -(-self.num_images // batch_size)
         self._images = images
         self._targets = targets
-        self._flip = flip
+        self._offsets = 2 * images.pad + 1  # of a crop, in each direction
+        self._flips = 2 if flip else 1
+        self.num_views = self._offsets**2 * self._flips
         self._normalise = normalise
         self._seed = seed
         self._generator = torch.Generator()  # on the CPU, so that every device sees the same order and crops
@@ -122,7 +140,8 @@ class ResidentTrainLoader:
 
     def _batches(self, epoch: int, mix: MixPlan | None, start_step: int) -> Iterator[Batch]:
         device = self._targets.device
-        order, corner, flip = (upload(chances, device) for chances in self._draw(epoch))
+        chances = self._draw(epoch)
+        order, corner, flip, keys = (upload(chance, device) for chance in chances)
         if mix is not None:
             mix = MixPlan(mix.partner.to(device), mix.weight.to(device), mix.labels)
         for step in range(start_step, self.steps_per_epoch):
@@ -130,19 +149,30 @@ class ResidentTrainLoader:
             index = order[here]
             if mix is None:
                 pixels = self._images.crop(index, corner[here], flip[here])
-                yield Batch(self._normalise(pixels), self._targets[index], index)
+                views = Views(chances.key[here], keys[here])
+                yield Batch(self._normalise(pixels), self._targets[index], index, views=views)
             else:
                 pixels = self._mixture(mix, index, corner[here], flip[here])
                 target, label_index, labels = mixed_labels(mix, index, self._targets)
                 yield Batch(self._normalise(pixels), target, label_index, labels)
 
-    def _draw(self, epoch: int) -> tuple[Tensor, Tensor, Tensor]:
-        """All chances of an epoch: permutation, corner of the crop and flip by position in the epoch, each [N]."""
+    def images_of(self, keys: Tensor) -> Tensor:
+        """See `TrainLoader`."""
+        index, view = keys // self.num_views, keys % self.num_views
+        flip, place = view % self._flips, view // self._flips
+        top, left = place // self._offsets, place % self._offsets
+        corner = top * self._images.padded_width + left
+        device = self._targets.device
+        return self._normalise(self._images.crop(*(upload(one, device) for one in (index, corner, flip))))
+
+    def _draw(self, epoch: int) -> _Chances:
+        """All chances of an epoch."""
         generator = self._generator.manual_seed(derive_seed(self._seed, "data", epoch))
         order = torch.randperm(self.num_images, generator=generator)
-        top, left = torch.randint(0, 2 * self._images.pad + 1, (2, self.num_images), generator=generator)
-        flip = torch.randint(0, 2, (self.num_images,), generator=generator)
-        return order, top * self._images.padded_width + left, flip if self._flip else torch.zeros_like(flip)
+        top, left = torch.randint(0, self._offsets, (2, self.num_images), generator=generator)
+        flip = torch.randint(0, 2, (self.num_images,), generator=generator) * (self._flips - 1)
+        view = (top * self._offsets + left) * self._flips + flip
+        return _Chances(order, top * self._images.padded_width + left, flip, order * self.num_views + view)
 
     def _mixture(self, mix: MixPlan, index: Tensor, corner: Tensor, flip: Tensor) -> Tensor:
         # A crop and a flip move pixels without changing them, so mixing two equal crops is cropping the mixture.

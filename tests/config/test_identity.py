@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,11 @@ from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash, teacher_folder, teacher_folder_name
 from rlkd_run.config.runconfig import RunConfig
 
+# Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
+pytestmark = pytest.mark.no_cover
 
+
+@functools.cache
 def only(*overrides: str) -> RunConfig:
     (run,) = compose_command(overrides).runs
     return run

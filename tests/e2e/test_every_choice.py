@@ -17,6 +17,9 @@ from support import Ended
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 
+# Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
+pytestmark = pytest.mark.no_cover
+
 CHANCE = 1.0
 # Where the defaults are made for many epochs or for larger networks.
 OPTIONS = {

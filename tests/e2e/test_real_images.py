@@ -18,32 +18,28 @@ def result() -> dict[str, dict[str, dict[str, float]]]:
     return values
 
 
-@pytest.mark.parametrize("temperature", ["fixed", "rlkd"])
-def test_cifar100_from_a_reference_teacher(
-    rlkd_run: Callable[..., Ended], real_data: Path, shared: Path, temperature: str
-) -> None:
+def test_cifar100_from_a_reference_teacher(rlkd_run: Callable[..., Ended], real_data: Path, shared: Path) -> None:
     """A ResNet-20 in the reference frameworks' format teaches a ResNet-8; it scores 67.12 % on the whole test set."""
     ended = rlkd_run(
         f"dataset.root={real_data}",
         f"teacher.checkpoint={shared / 'data/teachers/resnet20.pth'}",
         "teacher=resnet20",
         "student=resnet8",
-        f"temperature={temperature}",
-        "dataset.train_limit=2000",
+        "dataset.train_limit=960",
         "recipe.epochs=2",
+        "recipe.batch_size=32",
         *CHEAP,
     )
     assert ended.code == 0, ended.err
     found = result()
     assert found["teacher"]["top1"] == pytest.approx(67.12, abs=0.005)
-    assert found["student"]["top1"]["best"] > 2.5  # chance is 1
-    if temperature == "rlkd":
-        (metrics,) = Path("outputs/runs").glob("*/metrics.csv")
-        header, first, second = (line.split(",") for line in metrics.read_text().splitlines())
-        last = dict(zip(header, map(float, second), strict=True))
-        assert 1 < last["t_min"] < last["t_mean"] < last["t_max"] < 10
-        assert last["agent_updates"] == 2
-        assert last["t_mean"] != float(first[header.index("t_mean")])
+    assert found["student"]["top1"]["last"] > 2  # chance is 1
+    (metrics,) = Path("outputs/runs").glob("*/metrics.csv")
+    header, first, second = (line.split(",") for line in metrics.read_text().splitlines())
+    last = dict(zip(header, map(float, second), strict=True))
+    assert 1 < last["t_min"] < last["t_mean"] < last["t_max"] < 10
+    assert last["agent_updates"] == 2
+    assert last["t_mean"] != float(first[header.index("t_mean")])
 
 
 def test_a_folder_of_photographs(rlkd_run: Callable[..., Ended], real_data: Path) -> None:

@@ -1,0 +1,148 @@
+"""A teacher's answers on disk: one row for every view of every training image, shared by all runs with that teacher."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from rlkd_run.errors import RunError
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
+
+
+def weights_hash(model: nn.Module) -> str:
+    """SHA-256 of a network's parameters and buffers, with their names."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+class AnswerStore:
+    """Rows of tensors in memory-mapped files, and which of them are known.
+
+    Any number of processes may read; the one that holds the lock writes. A row counts as known on disk only after its
+    values are there, so that neither a kill nor a power cut leaves a row that looks known and is not.
+
+    Args:
+        folder: where the files are; made if need be.
+        rows: number of rows.
+        widths: width of each tensor by name, e.g. ``{"logits": 100}``.
+        precision: "fp32", or "fp16": every value rounded to 11 bits, a relative error of at most 2^-11.
+        facts: what the rows are of, written beside them for the person who looks.
+
+    Raises:
+        RunError: the files cannot be made; there is no room for them, most likely. All of it is taken at once, as a
+            disk that fills up under a mapped file would end the process without a word.
+    """
+
+    def __init__(
+        self, folder: Path, rows: int, widths: Mapping[str, int], precision: str, facts: Mapping[str, Any]
+    ) -> None:
+        self.folder = folder
+        self.rows = rows
+        self._dtype = PRECISIONS[precision]
+        self._lock: IO[str] | None = None
+        size = self._dtype.itemsize
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._mask = self._map("known", rows, 1)
+            self._values = {
+                name: torch.from_numpy(self._map(name, rows * width, size)).view(self._dtype).view(rows, width)
+                for name, width in widths.items()
+            }
+            (folder / "about.json").write_text(json.dumps(dict(facts), indent=1))
+        except OSError as error:
+            need = rows * (sum(widths.values()) * size + 1) / 1e9
+            raise RunError(
+                f"The teacher's answers need {need:.1f} GB in {folder}, and that failed: {error.strerror}. "
+                "runtime.teacher_cache=none does without, runtime.teacher_cache_precision=fp16 takes half."
+            ) from error
+        self._known = torch.from_numpy(self._mask).bool()
+
+    def _map(self, name: str, count: int, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        path = self.folder / f"{name}.bin"
+        with open(path, "ab") as file:
+            if os.fstat(file.fileno()).st_size < count * size:
+                # Where a system cannot take the room at once, the file grows as it is written.
+                reserve = getattr(os, "posix_fallocate", lambda number, _, length: os.ftruncate(number, length))
+                reserve(file.fileno(), 0, count * size)
+        return np.memmap(path, dtype=np.uint8, mode="r+", shape=(count * size,))
+
+    def lock(self, *, wait: bool) -> bool:
+        """Become the one that writes; False if another process is and `wait` is not given."""
+        lock = open(self.folder / ".lock", "a")  # noqa: SIM115 - held until `unlock`
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            lock.close()
+            return False
+        self._lock = lock
+        self.refresh()
+        return True
+
+    def unlock(self) -> None:
+        """Let another process write."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def refresh(self) -> None:
+        """Take note of the rows that another process has written."""
+        self._known |= torch.from_numpy(self._mask).bool()
+
+    def known(self, keys: Tensor) -> Tensor:
+        """Which rows are known, [K] bool on the CPU, for keys [K] int64 on the CPU."""
+        return self._known[keys]
+
+    def complete(self) -> bool:
+        """Whether every row is known."""
+        return bool(self._known.all())
+
+    def read(self, keys: Tensor) -> dict[str, Tensor]:
+        """Rows [K, D] by name, float32 on the CPU, for keys [K] int64 on the CPU."""
+        return {name: values[keys].float() for name, values in self._values.items()}
+
+    def on_device(self, device: torch.device) -> dict[str, Tensor]:
+        """All rows, copied to a device."""
+        return {name: values.to(device) for name, values in self._values.items()}
+
+    def bytes(self) -> int:
+        """Size of the values."""
+        return sum(values.numel() * values.element_size() for values in self._values.values())
+
+    def write(self, keys: Tensor, answers: Mapping[str, Tensor]) -> None:
+        """Note rows; on disk they are known after `flush`. Rows that the precision cannot hold are left out.
+
+        Args:
+            keys: [K] int64 on the CPU.
+            answers: [K, D] by name, on the CPU.
+        """
+        assert self._lock is not None, "only the process that holds the lock writes"
+        rounded = {name: value.to(self._dtype) for name, value in answers.items()}
+        fits = torch.stack([value.isfinite().all(1) for value in rounded.values()]).all(0)
+        for name, value in rounded.items():
+            self._values[name][keys[fits]] = value[fits]
+        self._known[keys[fits]] = True
+
+    def flush(self) -> None:
+        """Bring what was noted to disk: first the values, then that they are known."""
+        for name in self._values:
+            _sync(self.folder / f"{name}.bin")
+        self._mask[:] = self._known.numpy()
+        _sync(self.folder / "known.bin")
+
+
+def _sync(path: Path) -> None:
+    with open(path, "r+b") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,199 @@
+"""A teacher that is asked once for every view of an image (`runtime.teacher_cache`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rlkd_run.answer_store import AnswerStore, weights_hash
+from rlkd_run.config.identity import dataset_identity, short_hash
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.data.dataset import TrainLoader
+from rlkd_run.data.transfer import upload
+from rlkd_run.errors import Interrupted, RunError
+from rlkd_run.interrupt import StopRequest
+from rlkd_run.models.features import Network
+from rlkd_run.progress import progress
+from rlkd_run.protocol import Batch, Outputs
+
+_FILL = 512  # views a step of the filling
+_FLUSH = 100  # steps of the filling between two flushes
+
+
+class Teacher(Protocol):
+    """What answers a mini-batch."""
+
+    def __call__(self, batch: Batch) -> Outputs:
+        """The teacher's outputs, without gradient."""
+
+    def end_epoch(self) -> None:
+        """Called after the last step of an epoch."""
+
+    def close(self) -> None:
+        """Called when no more answers are wanted."""
+
+
+class LiveTeacher:
+    """The network itself.
+
+    Args:
+        network: with the features that the method needs.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Outputs:
+        """See `Teacher`."""
+        return self.network(batch.images)
+
+    def end_epoch(self) -> None:
+        """Nothing to do."""
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+class CachedTeacher:
+    """Rows of a store where they are known, the network where they are not, and for mixed images.
+
+    What the network had to answer is written at the end of an epoch, so that no step waits for the device.
+
+    Args:
+        network: gives logits, and penultimate features if the method needs them.
+        store: its answers.
+        device: where the outputs are wanted.
+        writes: whether this process holds the store's lock.
+    """
+
+    def __init__(self, network: Network, store: AnswerStore, device: torch.device, *, writes: bool) -> None:
+        self.network = network
+        self._store = store
+        self._device = device
+        self._writes = writes
+        self._new: list[tuple[Tensor, dict[str, Tensor]]] = []
+        self._complete = store.complete()
+        fits = device.type == "cuda" and store.bytes() < 0.5 * torch.cuda.mem_get_info(device)[0]
+        self._resident = store.on_device(device) if self._complete and fits else None
+
+    @torch.no_grad()
+    def __call__(self, batch: Batch) -> Outputs:
+        """See `Teacher`."""
+        if batch.views is None:
+            return self.network(batch.images)
+        if self._resident is not None:
+            return _outputs({name: rows[batch.views.device] for name, rows in self._resident.items()})
+        keys = batch.views.host
+        known = torch.ones(len(keys), dtype=torch.bool) if self._complete else self._store.known(keys)
+        missing, found = (~known).nonzero().flatten(), known.nonzero().flatten()
+        if len(missing) == 0:
+            return _outputs({name: upload(rows, self._device) for name, rows in self._store.read(keys).items()})
+        places = upload(missing, self._device)
+        answers = _answers(self.network(batch.images[places]))
+        if self._writes:
+            self._new.append((keys[missing], answers))
+        whole = {}
+        for name, stored in self._store.read(keys[found]).items():
+            whole[name] = answers[name].new_empty(len(keys), answers[name].shape[1])
+            whole[name][places] = answers[name]
+            whole[name][upload(found, self._device)] = upload(stored, self._device)
+        return _outputs(whole)
+
+    def end_epoch(self) -> None:
+        """Write what is new. Waits for the device."""
+        if self._new:
+            for keys, answers in self._new:
+                self._store.write(keys, {name: value.cpu() for name, value in answers.items()})
+            self._new = []
+            self._store.flush()
+        elif not self._writes:
+            self._store.refresh()
+
+    def close(self) -> None:
+        """Let another process write."""
+        self._store.unlock()
+
+
+def _answers(outputs: Outputs) -> dict[str, Tensor]:
+    penultimate = {} if outputs.penultimate is None else {"penultimate": outputs.penultimate}
+    return {"logits": outputs.logits, **penultimate}
+
+
+def _outputs(rows: dict[str, Tensor]) -> Outputs:
+    return Outputs(rows["logits"], rows.get("penultimate"))
+
+
+def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, num_classes: int) -> Teacher:
+    """What answers the mini-batches of a run, as `runtime.teacher_cache` asks.
+
+    Rows are shared by every run with the same weights, the same training images and the same kind of views; the
+    method, the student, the recipe and the seed play no part.
+
+    Args:
+        config: the run.
+        network: the teacher with its weights, on its device.
+        loader: of the training images.
+        num_classes: C.
+
+    Raises:
+        RunError: there is no room for the store.
+    """
+    runtime = config.runtime
+    if runtime.teacher_cache == "none":
+        return LiveTeacher(network)
+    if network.needs.maps or network.needs.preactivations:
+        print(f"teacher   asked anew in every step: method={config.method.name} reads its maps, which are not kept")
+        return LiveTeacher(network)
+    if loader.num_views is None:
+        print(f"teacher   asked anew in every step: dataset={config.dataset.name} has no finite number of views")
+        return LiveTeacher(network)
+    device = next(network.model.parameters()).device
+    store = _open(config, network, loader, num_classes)
+    writes = store.lock(wait=runtime.teacher_cache == "full")
+    if runtime.teacher_cache == "full":
+        _fill(store, network, loader, enabled=runtime.progress)
+        store.unlock()
+        writes = False
+    return CachedTeacher(network, store, device, writes=writes)
+
+
+def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes: int) -> AnswerStore:
+    assert loader.num_views is not None
+    widths = {"logits": num_classes}
+    if network.needs.penultimate:
+        widths["penultimate"] = network.penultimate_width
+    facts = {
+        "teacher": config.teacher.model,
+        "weights": weights_hash(network.model),
+        "dataset": dataset_identity(config),
+        "images": loader.num_images,
+        "views": loader.num_views,
+        "widths": widths,
+        "precision": config.runtime.teacher_cache_precision,
+    }
+    folder = Path(config.runtime.cache_root) / f"{config.dataset.name}-{config.teacher.model}-{short_hash(facts)}"
+    rows = loader.num_images * loader.num_views
+    print(f"cache     {folder}", flush=True)
+    return AnswerStore(folder, rows, widths, config.runtime.teacher_cache_precision, facts)
+
+
+@torch.no_grad()
+def _fill(store: AnswerStore, network: Network, loader: TrainLoader, *, enabled: bool) -> None:
+    """Ask the network for every row that is not known; stopped, it goes on from there."""
+    blocks = torch.split(torch.arange(store.rows), _FILL)
+    with StopRequest() as stop:
+        for done, keys in enumerate(progress(blocks, "teacher's answers", enabled=enabled)):
+            if not store.known(keys).all():
+                outputs = network(loader.images_of(keys))
+                store.write(keys, {name: value.cpu() for name, value in _answers(outputs).items()})
+            if done % _FLUSH == _FLUSH - 1 or stop.signal_number is not None:
+                store.flush()
+            if stop.signal_number is not None:
+                raise Interrupted(stop.signal_number)
+    store.flush()
+    if not store.complete():
+        raise RunError("Some of the teacher's answers are not finite, or beyond fp16: use runtime.teacher_cache=none.")

@@ -1,0 +1,51 @@
+#!/usr/bin/env python3
+"""What every base method costs: ms a step with a fixed temperature, relative to plain KD, measured in one run.
+
+    python scripts/method_cost.py [STEPS] [REPEATS]
+
+ResNet-56 -> ResNet-20, batch 64, images of CIFAR's shape (random: the cost does not depend on what they show). The
+methods are interleaved and repeated; each time is divided by KD's of the same repeat, and medians are printed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+
+import torch
+from cost import make, ms_per_step
+
+import rlkd_run.config.builtin  # noqa: F401 - registers the names
+from rlkd_run.config.registry import METHODS
+from rlkd_run.methods.base import Method
+
+EPOCH = 30  # past every warm-up
+
+
+def own_parameters(method: Method) -> int:
+    """Values that a method trains beside the student."""
+    return sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad)
+
+
+def main() -> None:
+    steps, repeats = (int(value) for value in [*sys.argv[1:], "8", "5"][:2])
+    trainers = {name: make(steps, f"method={name}", "temperature=fixed") for name in METHODS}
+    for trainer in trainers.values():
+        ms_per_step(trainer, 1)
+    times: dict[str, list[float]] = {name: [] for name in trainers}
+    for _ in range(repeats):
+        for name, trainer in trainers.items():
+            times[name].append(ms_per_step(trainer, EPOCH))
+    print(
+        f"{repeats} interleaved repeats of {steps} steps, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    )
+    print(f"{'':<12} {'ms a step':>9}  {'over KD':>8}  {'least':>6}  {'most':>6}  {'own parameters':>14}")
+    for name, values in times.items():
+        ratios = [a / b for a, b in zip(values, times["kd"], strict=True)]
+        over = " ".join(f"{100 * (ratio - 1):+7.1f}" for ratio in (statistics.median(ratios), min(ratios), max(ratios)))
+        own = own_parameters(trainers[name].objective.method)  # type: ignore[attr-defined]
+        print(f"{name:<12} {statistics.median(values):9.1f}  {over} %  {own:14,}")
+
+
+if __name__ == "__main__":
+    main()
