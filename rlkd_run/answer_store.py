@@ -83,10 +83,13 @@ class AnswerStore:
         """Become the one that writes; False if another process is and `wait` is not given."""
         lock = open(self.folder / ".lock", "a")  # noqa: SIM115 - held until `unlock`
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
-            return False
+            if not wait:
+                lock.close()
+                return False
+            print(f"waiting for another process to fill {self.folder}", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
         self._lock = lock
         self.refresh()
         return True

@@ -33,6 +33,9 @@ _PAPER: dict[str, tuple[object, ...]] = {
     "recipe.momentum": (0.9,),
     "recipe.nesterov": (False,),
     "recipe.weight_decay": (5e-4,),
+    "recipe.schedule": ("step",),
+    "recipe.lr_policy": ("none",),
+    "teacher.objective": ("labels",),
     "dataset.train_limit": (None,),
     "dataset.test_limit": (None,),
     "dataset.val_split": (0,),
@@ -55,6 +58,7 @@ _TEACHER_RECIPE: dict[str, tuple[object, ...]] = {
     "teacher.recipe.epochs": (PAPER_EPOCHS,),
     "teacher.recipe.batch_size": (64,),
     "teacher.recipe.lr": (0.05,),
+    "teacher.recipe.lr_policy": ("none",),
 }
 
 

@@ -78,12 +78,11 @@ def test_starts_outside_the_bands() -> None:
         assert 4.5 < temperature.mean().item() < 6.5
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_authors_code_does_not_learn(seed: int) -> None:
+def test_the_authors_code_does_not_learn() -> None:
     """Its expected policy gradient is zero (docs/rlkd.md): where it drifts to does not depend on what is rewarded."""
     means = {}
     for target in (4.0, 7.0):
-        _, temperature = teach(constant(target), 150, seed, "official_code", ppo={"actor_lr": 1e-3})
+        _, temperature = teach(constant(target), 150, 0, "official_code", ppo={"actor_lr": 1e-3})
         means[target] = temperature.mean().item()
     assert abs(means[4.0] - 4) > 0.5 or abs(means[7.0] - 7) > 0.5
     assert means[7.0] - means[4.0] < 1.5  # an agent that learns ends 3 apart

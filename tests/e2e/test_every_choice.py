@@ -8,14 +8,17 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support import Ended
 
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
+from rlkd_run.config.datasets import DatasetOptions
 from rlkd_run.config.registry import METHODS, TEMPERATURES
+from rlkd_run.data import cifar
+from rlkd_run.data.resident import RawImages
 
 # Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
 pytestmark = pytest.mark.no_cover
@@ -27,13 +30,29 @@ OPTIONS = {
     "ttm": ["method.kl_weight=10"],
     "reviewkd": ["method.max_width=64"],
     "annealing": ["recipe.lr=0.2"],
-    "sp": ["method.feature_weight=300"],
+    "sp": ["method.feature_weight=100"],
     "rkd": ["method.feature_weight=0.1"],
 }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _archive_read_once() -> Iterator[None]:
+    """The archive's check sums and pixels are the same for every run of this module."""
+    read, kept = cifar.read_archive, dict[str, RawImages]()
+
+    def once(archive: cifar.Archive, options: DatasetOptions) -> RawImages:
+        if options.name not in kept:
+            kept[options.name] = read(archive, options)
+        return kept[options.name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cifar, "read_archive", once)
+        yield
+
+
 @pytest.mark.parametrize(
-    ("method", "temperature"), [*((name, "fixed") for name in METHODS), *(("kd", name) for name in TEMPERATURES)]
+    ("method", "temperature"),
+    [*((name, "fixed") for name in METHODS), *(("kd", name) for name in TEMPERATURES if name != "fixed")],
 )
 def test_two_epochs_end_above_chance(
     rlkd_run: Callable[..., Ended], real_data: Path, shared: Path, method: str, temperature: str
@@ -46,7 +65,7 @@ def test_two_epochs_end_above_chance(
         f"method={method}",
         f"temperature={temperature}",
         "dataset.train_limit=640",
-        "dataset.test_limit=1000",
+        "dataset.test_limit=800",
         "recipe.epochs=2",
         "recipe.batch_size=16",
         "runtime.num_threads=1",

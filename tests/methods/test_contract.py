@@ -35,11 +35,11 @@ def _no_gradients_left() -> Iterator[None]:
                 model.zero_grad()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
-@pytest.mark.parametrize("size", [2, 16])
 @pytest.mark.parametrize("student", STUDENTS)
 @pytest.mark.parametrize("name", METHODS)
-def test_parts_and_gradients(name: str, student: str, size: int, dtype: torch.dtype) -> None:
+def test_parts_and_gradients(name: str, student: str) -> None:
+    """Other sizes and precisions come with every policy in ``test_combinations.py``."""
+    size, dtype = 16, torch.float64
     one = case(name, student, size, dtype)
     outputs = one.outputs()
     with NoWaiting():  # type: ignore[no-untyped-call]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from golden import BATCH, U, V, golden
@@ -12,6 +14,8 @@ from rlkd_run.methods.base import Setting, cross_entropy, softened_divergence
 from rlkd_run.methods.pesf import PESF, corrected
 from rlkd_run.models.build import build_model
 from rlkd_run.protocol import Outputs, Temperatures
+from rlkd_run.schedule import Schedule
+from rlkd_run.training import Trainer
 
 FEATURES = torch.tensor([[1.0, -2.0, 0.5], [0.3, 0.0, 1.0]], dtype=torch.float64)
 AT_4 = Temperatures.equal(torch.tensor(4.0, dtype=torch.float64))
@@ -102,3 +106,25 @@ def test_it_reads_the_penultimate_feature_of_a_real_network() -> None:
     first = method.adapter[0]
     assert isinstance(first, nn.Linear)
     assert first.in_features == 64
+
+
+def test_the_adapters_rate_falls_with_the_schedule() -> None:
+    method = pesf()
+    student = nn.Linear(2, 2)
+
+    class Objective:
+        model = student
+        phases = ()
+
+        def parameter_groups(self) -> list[dict[str, Any]]:
+            return [{"params": list(student.parameters())}, *method.parameter_groups()]
+
+    class Loader:
+        num_images = 2
+
+    trainer = Trainer(Objective(), Loader(), Schedule(4, 0.05, [2], 0.1, 0.9, False, 0.0), torch.device("cpu"))  # type: ignore[arg-type]
+    rates = []
+    for epoch in (1, 3):
+        trainer.set_lr(trainer.schedule.lr_at(epoch))
+        rates.append([group["lr"] for group in trainer.optimizer.param_groups])
+    assert rates == [pytest.approx([0.05, 2e-5]), pytest.approx([0.005, 2e-6])]
