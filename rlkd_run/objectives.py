@@ -136,6 +136,7 @@ class Distillation:
         self.answers: Teacher = LiveTeacher(teacher)
         self.phases = method.phases()
         self._from_labels = Supervised(student.model)
+        self._is_taught = True  # in this epoch
         teacher.model.eval().requires_grad_(False)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -144,12 +145,13 @@ class Distillation:
         return [trained(self.model.parameters()), *self.method.parameter_groups(), policy]
 
     def begin_epoch(self, epoch: int) -> MixPlan | None:
-        """The policy may ask for mixed images."""
-        return self.policy.begin_epoch(epoch)
+        """The policy may ask for mixed images; in a phase on labels alone it is not asked for anything."""
+        self._is_taught = not self.phases or not phase_at(self.phases, epoch)[0].labels_only
+        return self.policy.begin_epoch(epoch) if self._is_taught else None
 
     def losses(self, batch: Batch, epoch: int, step: int) -> StepLosses:
         """Teacher, student, temperatures, method; in a phase on labels alone, their cross entropy."""
-        if self._labels_only(epoch):
+        if not self._is_taught:
             return self._from_labels.losses(batch, epoch, step)
         teacher = self.answers(batch)
         student = self.student(batch.images)
@@ -168,12 +170,10 @@ class Distillation:
         parts = self.method(student, teacher, batch, temperatures, epoch)
         return StepLosses(parts, student.logits, temperatures.student)
 
-    def _labels_only(self, epoch: int) -> bool:
-        return bool(self.phases) and phase_at(self.phases, epoch)[0].labels_only
-
     def after_update(self, batch: Batch) -> None:
         """Let the policy see what came of its temperatures."""
-        self.policy.observe(Feedback(lambda: self._logits_again(batch.images), self.probe_loss))
+        if self._is_taught:
+            self.policy.observe(Feedback(lambda: self._logits_again(batch.images), self.probe_loss))
 
     def _logits_again(self, images: Tensor) -> Tensor:
         # The buffers are copies, so that batch-norm statistics are left as they were.
@@ -183,8 +183,9 @@ class Distillation:
 
     def end_epoch(self) -> None:
         """Policy and teacher close their epoch."""
-        self.policy.end_epoch()
-        self.answers.end_epoch()
+        if self._is_taught:
+            self.policy.end_epoch()
+            self.answers.end_epoch()
 
     def metrics(self) -> dict[str, Tensor]:
         """The policy's."""

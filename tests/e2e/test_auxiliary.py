@@ -38,5 +38,5 @@ def test_it_is_distilled_first_and_then_teaches(rlkd_run: Callable[..., Ended]) 
 def test_only_networks_of_the_zoo_can_be_auxiliary(rlkd_run: Callable[..., Ended]) -> None:
     ended = rlkd_run(*TINY, "method=infoflow", "temperature=fixed", "method.auxiliary=resnet21")
     assert ended.code == 2
-    assert "method.auxiliary=resnet21 is not in the zoo; did you mean resnet20?" in ended.err
+    assert "method.auxiliary=resnet21 is not in the zoo; did you mean resnet" in ended.err
     assert not Path("outputs").exists()
