@@ -36,6 +36,7 @@ def choices_of(group: str) -> list[str]:
     return sorted(choice.stem for choice in (config_folder() / group).glob("*.yaml"))
 
 
+@pytest.mark.no_cover  # which doubles the time of composing
 @pytest.mark.parametrize("group", [*GROUPS, "pair", "experiment"])
 def test_every_yaml_composes(group: str) -> None:
     """As one sweep over a group; what cannot go along by itself follows below."""
