@@ -135,10 +135,11 @@ class Project(Measured):
         teacher = teachers.build(config, dataset, self.device)
         self.objective = build(config, dataset, teacher, self.device)
         loader = dataset.train_batches(config.recipe.batch_size, 0)
-        # Epochs are repeated with the same crops, so that after the warm-up a lazy cache is a warm one.
-        self._cache = tempfile.TemporaryDirectory(prefix="rlkd-run-bench-")
-        kept = replace(config, runtime=replace(config.runtime, cache_root=self._cache.name))
-        self.objective.answers = teacher_for(kept, self.objective.teacher, loader, dataset.num_classes)
+        if config.runtime.teacher_cache != "none":
+            # Epochs are repeated with the same crops, so that after the warm-up a lazy cache is a warm one.
+            self._cache = tempfile.TemporaryDirectory(prefix="rlkd-run-bench-")
+            kept = replace(config, runtime=replace(config.runtime, cache_root=self._cache.name))
+            self.objective.answers = teacher_for(kept, self.objective.teacher, loader, dataset.num_classes)
         rates = layer_rates(config.recipe, self.objective.model)
         self.trainer = Trainer(self.objective, loader, Schedule.of(config.recipe), self.device, rates)
 
