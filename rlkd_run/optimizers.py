@@ -12,21 +12,22 @@ import torch
 from torch.optim import Optimizer
 
 
-class SGD(torch.optim.SGD):
+class _Plain(Optimizer):
+    """The methods that all optimisers share, unwrapped."""
+
+    add_param_group = inspect.unwrap(Optimizer.add_param_group)
+    zero_grad = inspect.unwrap(Optimizer.zero_grad)
+    state_dict = inspect.unwrap(Optimizer.state_dict)
+    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
+
+
+class SGD(_Plain, torch.optim.SGD):
     """`torch.optim.SGD`; its steps record no graph."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.SGD.step))
-    add_param_group = inspect.unwrap(Optimizer.add_param_group)
-    zero_grad = inspect.unwrap(Optimizer.zero_grad)
-    state_dict = inspect.unwrap(Optimizer.state_dict)
-    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
 
 
-class Adam(torch.optim.Adam):
+class Adam(_Plain, torch.optim.Adam):
     """`torch.optim.Adam`; its steps record no graph."""
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
-    add_param_group = inspect.unwrap(Optimizer.add_param_group)
-    zero_grad = inspect.unwrap(Optimizer.zero_grad)
-    state_dict = inspect.unwrap(Optimizer.state_dict)
-    load_state_dict = inspect.unwrap(Optimizer.load_state_dict)
