@@ -184,6 +184,8 @@ def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes:
 @torch.no_grad()
 def _fill(store: AnswerStore, network: Network, loader: TrainLoader, *, enabled: bool) -> None:
     """Ask the network for every row that is not known; stopped, it goes on from there."""
+    if store.complete():
+        return
     blocks = torch.split(torch.arange(store.rows), _FILL)
     with StopRequest() as stop:
         for done, keys in enumerate(progress(blocks, "teacher's answers", enabled=enabled)):
