@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from rlkd_run.agent import Agent
 from rlkd_run.agent.ppo import Experience
@@ -109,30 +107,3 @@ def watch_updates(agent: Agent) -> list[Experience]:
 
     agent.ppo.update = update  # type: ignore[method-assign]
     return seen
-
-
-def same(left: Any, right: Any) -> bool:
-    """Whether two states are equal to the last bit."""
-    if isinstance(left, Tensor):
-        return left.dtype == right.dtype and torch.equal(left, right)
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, (list, tuple)):
-        return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
-    return bool(left == right)
-
-
-def stored(state: Any) -> Any:
-    """What a checkpoint file gives back."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
-
-
-class NoSync(TorchDispatchMode):
-    """Fails on the operation behind ``.item()``, ``bool(tensor)``, ``float(tensor)`` and the like."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func is not torch.ops.aten._local_scalar_dense.default, "a step waits for the device"
-        return func(*args, **(kwargs or {}))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
 from rlkd_run.config.composition import compose_command
@@ -22,17 +20,6 @@ from rlkd_run.protocol import Batch, Outputs, Temperatures
 CLASSES, IMAGES, EPOCH, EPOCHS = 10, 32, 30, 240
 # Source, and side of the images: timm's networks halve their maps five times.
 STUDENTS = {"resnet8": ("zoo", 8), "resnet10t": ("timm", 16)}
-
-
-class NoWaiting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Fails on what would wait for a device."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        assert name not in ("_local_scalar_dense", "nonzero", "masked_select", "_unique2"), f"{name} waits"
-        if name == "index":
-            assert all(one is None or one.dtype is not torch.bool for one in args[1]), "a mask as an index waits"
-        return func(*args, **(kwargs or {}))
 
 
 @functools.cache

@@ -6,20 +6,27 @@ import copy
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import pytest
 import torch
-from method_support import CLASSES, EPOCH, IMAGES, STUDENTS, NoWaiting, Setting, networks, options_of, setting
+from method_support import CLASSES, EPOCH, IMAGES, STUDENTS, Setting, networks, options_of, setting
+from states import same, stored
 from torch import nn
+from waiting import NoWaiting
 
 from rlkd_run.config.composition import compose_command
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.validate import contradictions
+from rlkd_run.data.dataset import Loading
+from rlkd_run.data.resident import RawImages, ResidentDataset
 from rlkd_run.models.features import Network
 from rlkd_run.objectives import Distillation
 from rlkd_run.protocol import Batch
+from rlkd_run.schedule import Schedule
 from rlkd_run.temperature.base import PolicySetting
+from rlkd_run.training import Trainer
 
 # Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
 pytestmark = pytest.mark.no_cover
@@ -53,9 +60,10 @@ def pair(student: str, dtype: torch.dtype) -> tuple[nn.Module, nn.Module]:
     return copy.deepcopy(ours), copy.deepcopy(theirs)
 
 
-def distillation(config: RunConfig, student: str, dtype: torch.dtype) -> Distillation:
-    ours, theirs = pair(student, dtype)
-    ours.zero_grad()
+def distillation(
+    config: RunConfig, both: tuple[nn.Module, nn.Module], student: str, dtype: torch.dtype
+) -> Distillation:
+    ours, theirs = both
     where: Setting = setting(student, dtype)._replace(student=ours, teacher=theirs)
     torch.manual_seed(1)
     name = config.method.name
@@ -74,14 +82,16 @@ def distillation(config: RunConfig, student: str, dtype: torch.dtype) -> Distill
 def test_a_step_of_every_combination(name: str, student: str) -> None:
     for config, size, dtype in itertools.product(meaningful(name), (2, BATCH), (torch.float32, torch.float64)):
         what = f"{config.temperature.name}, B = {size}, {dtype}"
-        objective = distillation(config, student, dtype)
+        both = pair(student, dtype)
+        both[0].zero_grad()
+        objective = distillation(config, both, student, dtype)
         _, side = STUDENTS[student]
         generator = torch.Generator().manual_seed(size)
         images = torch.randn(size, 3, side, side, dtype=dtype, generator=generator)
         target = torch.randint(CLASSES, (size,), generator=generator)
         batch = Batch(images, target, torch.arange(size))
         objective.begin_epoch(EPOCH)
-        with NoWaiting():  # type: ignore[no-untyped-call]
+        with NoWaiting():
             losses = objective.losses(batch, EPOCH, 0)
             torch.stack(list(losses.parts.values())).sum().backward()  # type: ignore[no-untyped-call]
             objective.after_update(batch)
@@ -97,6 +107,46 @@ def test_a_step_of_every_combination(name: str, student: str) -> None:
         assert all(one.grad is None for one in objective.teacher.model.parameters()), what
         objective.student.close()
         objective.teacher.close()
+
+
+@functools.cache
+def data() -> ResidentDataset:
+    """Two batches of noise."""
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (IMAGES, 8, 8, 3), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(IMAGES) % CLASSES
+    raw = RawImages(pixels, labels, pixels[:CLASSES], labels[:CLASSES], [str(name) for name in range(CLASSES)])
+    options = dataclasses.replace(configs()["fixed"].dataset, train_limit=None, test_limit=None)
+    return ResidentDataset(options, raw, Loading(torch.device("cpu")))
+
+
+def trainer(config: RunConfig) -> Trainer:
+    """About to begin the epoch in which the agent learns."""
+    objective = distillation(config, copy.deepcopy(pair("resnet8", torch.float32)), "resnet8", torch.float32)
+    training = Trainer(objective, data().train_batches(BATCH, 0), Schedule.of(config.recipe), torch.device("cpu"))
+    training.epoch = EPOCH - 1
+    return training
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_epoch_of_every_combination_resumed_in_its_middle(name: str) -> None:
+    def keep() -> None:
+        kept.append(stored(undisturbed.state_dict()))
+
+    for config in meaningful(name):
+        what = config.temperature.name
+        kept: list[dict[str, Any]] = []
+        undisturbed, resumed = trainer(config), trainer(config)
+        undisturbed.run_epoch(keep)
+        for parameter in resumed.objective.model.parameters():
+            nn.init.zeros_(parameter)
+        torch.manual_seed(99)
+        resumed.load_state_dict(kept[0])
+        assert same(stored(resumed.state_dict()), kept[0]), what
+        resumed.run_epoch(lambda: None)
+        assert resumed.epoch == EPOCH
+        assert same(stored(resumed.state_dict()), stored(undisturbed.state_dict())), what
+        assert not same(kept[0]["objective"]["model"], kept[1]["objective"]["model"]), what
 
 
 def test_what_is_refused() -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import functools
-import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from states import same, stored
+from waiting import NoWaiting
 
 from rlkd_run import teachers
 from rlkd_run.config.composition import compose_command
-from rlkd_run.config.registry import METHODS
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.experiment import build, open_data
 from rlkd_run.layer_rates import LayerRates, layer_rates
@@ -50,25 +49,6 @@ def nothing() -> None:
     pass
 
 
-def same(left: Any, right: Any) -> bool:
-    """Whether two states are equal to the last bit."""
-    if isinstance(left, torch.Tensor):
-        return left.dtype == right.dtype and torch.equal(left.nan_to_num(-1e9), right.nan_to_num(-1e9))
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
-    if isinstance(left, (list, tuple)):
-        return len(left) == len(right) and all(same(a, b) for a, b in zip(left, right, strict=True))
-    return bool(left == right)
-
-
-def stored(state: Any) -> Any:
-    """What a checkpoint file gives back."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    buffer.seek(0)
-    return torch.load(buffer, weights_only=True)
-
-
 POLICIES = {
     "fixed": ["temperature=fixed"],
     "rlkd": ["agent.warmup_epochs=2", "agent.train_every=2", "agent.rollout_steps=4"],
@@ -83,6 +63,7 @@ POLICIES = {
     "lskd_std": ["temperature=lskd_std", "method=dist"],
     "rlkd lskd": ["method=lskd", "agent.reward=loss_drop", "agent.rollout_steps=4"],
     "wttm": ["temperature=fixed", "method=wttm"],
+    "annealing": ["temperature=fixed", "method=annealing"],
     "tempbalance": ["temperature=fixed", "recipe.lr_policy=tempbalance", "recipe.schedule=cosine"],
 }
 
@@ -120,41 +101,20 @@ def run_until(trainer: Trainer, epochs: int, step: int) -> None:
             trainer.run_epoch(after_step)
 
 
-def check_resume(case: list[str], epochs: int) -> None:
-    """Stopped after an epoch and three steps and resumed, a training of `epochs` ends as an undisturbed one."""
-    undisturbed = make(*case)
-    run_until(undisturbed, epochs, 0)
-    first = make(*case)
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
+def test_a_training_stopped_and_resumed_ends_in_the_same_bits(policy: list[str]) -> None:
+    undisturbed = make(*policy)
+    run_until(undisturbed, 3, 0)
+    first = make(*policy)
     run_until(first, 1, 3)
     state = stored(first.state_dict())
     torch.manual_seed(99)
-    second = make(*case)
+    second = make(*policy)
     torch.manual_seed(98)
     second.load_state_dict(state)
-    while second.epoch < epochs:
+    while second.epoch < 3:
         second.run_epoch(nothing)
     assert same(stored(undisturbed.state_dict()), stored(second.state_dict()))
-
-
-@pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
-def test_a_resumed_training_ends_in_the_same_bits(policy: list[str]) -> None:
-    check_resume(policy, epochs=3)
-
-
-CHEAPER = {"crd": ["method.negatives=64"], "kd": ["recipe.lr_policy=tempbalance"], "reviewkd": ["method.max_width=32"]}
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_resumed_method_ends_in_the_same_bits(method: str) -> None:
-    check_resume([f"method={method}", "temperature=fixed", *CHEAPER.get(method, [])], epochs=2)
-
-
-class NoSync(TorchDispatchMode):
-    """Fails on the operation behind ``.item()``, ``bool(tensor)``, ``float(tensor)`` and the like."""
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func is not torch.ops.aten._local_scalar_dense.default, "a step waits for the device"
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
@@ -168,12 +128,12 @@ def test_nothing_in_a_step_waits_for_the_device(policy: list[str], monkeypatch: 
 
     for name in ("item", "cpu", "tolist", "numpy", "__bool__", "__float__", "__int__", "nonzero"):
         monkeypatch.setattr(torch.Tensor, name, refuse)
-    with NoSync():
+    with NoWaiting():
         trainer.run_epoch(nothing)
 
 
 def test_the_watch_for_waiting_works() -> None:
-    with NoSync(), pytest.raises(AssertionError, match="waits"):
+    with NoWaiting(), pytest.raises(AssertionError, match="waits"):
         torch.ones(1).item()
 
 

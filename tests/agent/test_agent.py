@@ -8,7 +8,6 @@ import pytest
 import torch
 from agent_support import (
     IMAGES,
-    NoSync,
     after,
     make_agent,
     make_options,
@@ -18,6 +17,7 @@ from agent_support import (
     watch_updates,
     with_accuracy,
 )
+from waiting import NoWaiting
 
 from rlkd_run.agent.actor_critic import squash
 from rlkd_run.agent.state import Beliefs
@@ -259,7 +259,7 @@ def test_gradients_of_agent_and_student_never_meet() -> None:
 def test_nothing_in_a_training_epoch_waits_for_the_device(reward: str, preset: str) -> None:
     agent = make_agent(make_options(preset, reward=reward, exploration={"epochs": "early"}))
     run_epoch(agent, 1, 4)
-    with NoSync():
+    with NoWaiting():
         run_epoch(agent, 2, 18 if preset == "paper" else 5, last_size=16)
         metrics = agent.metrics()
     assert metrics["updates"] > 0

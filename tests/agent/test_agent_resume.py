@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from agent_support import make_agent, make_options, run_epoch, run_steps, same, stored
+from agent_support import make_agent, make_options, run_epoch, run_steps
+from states import same, stored
 
 from rlkd_run.config.agent import AgentOptions
 

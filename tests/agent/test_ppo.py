@@ -6,7 +6,8 @@ import math
 
 import pytest
 import torch
-from agent_support import make_agent, make_options, run_epoch, same, watch_updates
+from agent_support import make_agent, make_options, run_epoch, watch_updates
+from states import same
 from torch import Tensor
 
 from rlkd_run.agent import ppo as ppo_module

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from waiting import NoWaiting
 
 from rlkd_run.data.resident import RawImages, ResidentDataset
 from rlkd_run.protocol import Batch, MixPlan
@@ -178,21 +177,11 @@ def test_the_memory_layout_is_the_one_asked_for(resident: Resident, channels_las
     assert torch.equal(next(loader.epoch(1)).images, other.images)
 
 
-class NoWaiting(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Refuses what would make the host wait for a device's answer."""
-
-    WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        assert func.overloadpacket.__name__ not in self.WAITS, func
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("labels", [None, "mixed", "low"])
 def test_nothing_waits_for_the_device(resident: Resident, labels: str | None) -> None:
     mix = None if labels is None else MixPlan(torch.arange(41).flip(0), torch.full((41,), 0.25), labels)
     loader = resident().train_batches(8, seed=0)
-    with NoWaiting():  # type: ignore[no-untyped-call]
+    with NoWaiting():
         assert sum(1 for _ in loader.epoch(1, mix)) == 6
         with pytest.raises(AssertionError):
             torch.ones(1).item()  # the guard itself works

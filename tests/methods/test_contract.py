@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from method_support import EPOCH, STUDENTS, NoWaiting, case, method_of, networks, options_of, setting
+from method_support import EPOCH, STUDENTS, case, method_of, networks, options_of, setting
+from waiting import NoWaiting
 
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
 from rlkd_run.config.methods import FeatureOptions
@@ -42,7 +43,7 @@ def test_parts_and_gradients(name: str, student: str) -> None:
     size, dtype = 16, torch.float64
     one = case(name, student, size, dtype)
     outputs = one.outputs()
-    with NoWaiting():  # type: ignore[no-untyped-call]
+    with NoWaiting():
         parts = one.method(*outputs, one.batch, one.temperatures(size), EPOCH)
         loss = torch.stack(list(parts.values())).sum()
         loss.backward()
