@@ -21,13 +21,13 @@ IMAGES = 1000
 
 
 def make_options(preset: str = "paper", **changes: Any) -> AgentOptions:
-    """A preset as `conf/agent/` has it, with changes; trained in every epoch unless they say otherwise."""
+    """A preset as `conf/agent/` has it, with changes; narrow, and trained in every epoch, unless they say otherwise."""
     layers: list[Any] = [OmegaConf.load(PRESETS / "paper.yaml")]
     if preset != "paper":
         layers.append(OmegaConf.load(PRESETS / f"{preset}.yaml"))
         layers[-1].pop("defaults")
     schedule = {"warmup_epochs": 1, "train_every": 1}  # in the presets they follow the number of epochs
-    options = OmegaConf.merge(OmegaConf.structured(AgentOptions), *layers, schedule, changes)
+    options = OmegaConf.merge(OmegaConf.structured(AgentOptions), *layers, schedule, {"hidden": 64}, changes)
     made = OmegaConf.to_object(options)
     assert isinstance(made, AgentOptions)
     return made

@@ -18,8 +18,8 @@ from rlkd_run.models.features import Network
 from rlkd_run.protocol import Batch, Outputs, Temperatures
 
 CLASSES, IMAGES, EPOCH, EPOCHS = 10, 32, 30, 240
-# Source, and side of the images: timm's networks halve their maps five times.
-STUDENTS = {"resnet8": ("zoo", 8), "resnet10t": ("timm", 16)}
+# Source, and side of the images: timm's networks halve their maps five times. `test_resnet` is its smallest ResNet.
+STUDENTS = {"resnet8": ("zoo", 8), "test_resnet": ("timm", 16)}
 
 
 @functools.cache

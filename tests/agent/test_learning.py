@@ -69,7 +69,7 @@ def test_finds_the_best_temperature(kind: str, target: float, seed: int, hidden:
 
 def test_finds_a_temperature_for_each_kind_of_instance() -> None:
     confidence, temperature = teach(
-        lambda confidence: torch.where(confidence > 0.5, 7.0, 4.0), 300, 0, ppo={"actor_lr": 1e-3}, hidden=64
+        lambda confidence: torch.where(confidence > 0.5, 7.0, 4.0), 300, 0, ppo={"actor_lr": 1e-3}
     )
     sure = confidence > 0.5
     assert temperature[sure].mean() - temperature[~sure].mean() >= 2
@@ -85,7 +85,7 @@ def test_the_authors_code_does_not_learn() -> None:
     """Its expected policy gradient is zero (docs/rlkd.md): where it drifts to does not depend on what is rewarded."""
     means = {}
     for target in (4.0, 7.0):
-        _, temperature = teach(constant(target), 150, 0, "official_code", ppo={"actor_lr": 1e-3}, hidden=64)
+        _, temperature = teach(constant(target), 150, 0, "official_code", ppo={"actor_lr": 1e-3})
         means[target] = temperature.mean().item()
     assert abs(means[4.0] - 4) > 0.5 or abs(means[7.0] - 7) > 0.5
     assert means[7.0] - means[4.0] < 1.5  # an agent that learns ends 3 apart
