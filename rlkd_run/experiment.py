@@ -76,7 +76,7 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
         measured = Accuracy(**fit.facts["teacher"])
         print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
         teachers.warn_if_far(teaching.teacher.model, dataset, measured)
-        with closing(teacher_for(teaching, objective.teacher, loader, dataset.num_classes)) as objective.answers:
+        with closing(teacher_for(teaching, objective.teacher, loader, dataset)) as objective.answers:
             history = fit.run()
         save_weights(objective.model, folder.path / STUDENT)
         folder.write_result(

@@ -11,11 +11,12 @@ from torch import Tensor
 from rlkd_run.answer_store import AnswerStore, weights_hash
 from rlkd_run.config.identity import dataset_identity, short_hash
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.data.dataset import TrainLoader
+from rlkd_run.data.dataset import Dataset, TrainLoader
 from rlkd_run.data.transfer import upload
 from rlkd_run.errors import Interrupted, RunError
 from rlkd_run.interrupt import StopRequest
 from rlkd_run.models.features import Network
+from rlkd_run.models.folding import folded
 from rlkd_run.progress import progress
 from rlkd_run.protocol import Batch, Outputs
 
@@ -127,8 +128,8 @@ def _outputs(rows: dict[str, Tensor]) -> Outputs:
     return Outputs(rows["logits"], rows.get("penultimate"))
 
 
-def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, num_classes: int) -> Teacher:
-    """What answers the mini-batches of a run, as `runtime.teacher_cache` asks.
+def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, dataset: Dataset) -> Teacher:
+    """What answers the mini-batches of a run, as `runtime.teacher_cache` and `runtime.fold_teacher` ask.
 
     Rows are shared by every run with the same weights, the same training images and the same kind of views; the
     method, the student, the recipe and the seed play no part.
@@ -137,28 +138,31 @@ def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, num_cl
         config: the run.
         network: the teacher with its weights, on its device.
         loader: of the training images.
-        num_classes: C.
+        dataset: theirs.
 
     Raises:
         RunError: there is no room for the store.
     """
     runtime = config.runtime
+    asked = network
+    if runtime.fold_teacher:
+        asked = Network(folded(network.model, dataset.image_shape, network.needs), network.needs)
     if runtime.teacher_cache == "none":
-        return LiveTeacher(network)
+        return LiveTeacher(asked)
     if network.needs.maps or network.needs.preactivations:
         print(f"teacher   asked anew in every step: method={config.method.name} reads its maps, which are not kept")
-        return LiveTeacher(network)
+        return LiveTeacher(asked)
     if loader.num_views is None:
         print(f"teacher   asked anew in every step: dataset={config.dataset.name} has no finite number of views")
-        return LiveTeacher(network)
+        return LiveTeacher(asked)
     device = next(network.model.parameters()).device
-    store = _open(config, network, loader, num_classes)
+    store = _open(config, network, loader, dataset.num_classes)
     writes = store.lock(wait=runtime.teacher_cache == "full")
     if runtime.teacher_cache == "full":
-        _fill(store, network, loader, enabled=runtime.progress)
+        _fill(store, asked, loader, enabled=runtime.progress)
         store.unlock()
         writes = False
-    return CachedTeacher(network, store, device, writes=writes)
+    return CachedTeacher(asked, store, device, writes=writes)
 
 
 def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes: int) -> AnswerStore:

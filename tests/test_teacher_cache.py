@@ -57,7 +57,7 @@ def make(*overrides: str) -> Trainer:
     objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
     torch.manual_seed(derive_seed(config.seed, "training"))
-    objective.answers = teacher_for(config, objective.teacher, loader, dataset.num_classes)
+    objective.answers = teacher_for(config, objective.teacher, loader, dataset)
     OPEN.append(Trainer(objective, loader, Schedule.of(config.recipe), CPU))
     return OPEN[-1]
 
@@ -103,7 +103,7 @@ def test_kept_answers_train_as_the_network_does(case: list[str], mode: str) -> N
 def test_the_network_is_asked_once_for_a_view(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make("temperature=fixed", "runtime.teacher_cache=lazy")
     asked: list[int] = []
-    network = trainer.objective.teacher  # type: ignore[attr-defined]
+    network = trainer.objective.answers.network  # type: ignore[attr-defined]
     forward = network.model.forward
     monkeypatch.setattr(network.model, "forward", lambda images: (asked.append(len(images)), forward(images))[1])
     trainer.run_epoch(nothing)

@@ -56,6 +56,7 @@ class RuntimeOptions:
     num_threads: Optional[int] = option("CPU threads of torch; null: all cores", ge=1, identity=False)
     num_workers: Optional[int] = option("processes that decode image files; null: chosen here", ge=0, identity=False)
     channels_last: bool = option("memory layout NHWC", identity=False)
+    fold_teacher: bool = option("teacher with its batch norms folded into convolutions", identity=False, neutral=True)
     eval_batch_size: int = option("images a step of evaluation", ge=1, identity=False)
     checkpoint_minutes: float = option("save also within an epoch when this long has passed", gt=0, identity=False)
     progress: bool = option("progress bar", identity=False)
