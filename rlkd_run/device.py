@@ -27,7 +27,8 @@ def prepare(options: RuntimeOptions) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_deterministic_debug_mode("warn")  # its twin, use_deterministic_algorithms, imports the compiler
     torch.backends.cudnn.benchmark = not options.deterministic
-    torch.backends.cudnn.allow_tf32 = False  # convolutions would otherwise keep 10 bits of their inputs' mantissas
+    # Unless asked for, not even convolutions, where it is torch's default: it keeps 10 bits of the inputs' mantissas.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
     return torch.device("cuda" if available and options.device != "cpu" else "cpu")
 
 

@@ -65,6 +65,8 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
         folder.begin(config.to_dict())
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
         rates = layer_rates(config.recipe, objective.model)
+        if config.runtime.compile == "all":
+            objective.student.compile(config.recipe.batch_size)
         trainer = Trainer(objective, loader, Schedule.of(config.recipe), device, rates)
         fit = Fit(trainer, folder, config.runtime, measures)
         torch.manual_seed(derive_seed(config.seed, "training"))
@@ -163,18 +165,18 @@ def build(config: RunConfig, dataset: Dataset, teacher: nn.Module, device: torch
         config.temperature, PolicySetting(config, dataset.num_classes, dataset.num_train, steps, device)
     )
     return Distillation(
-        _with_features("student", student, method_class.needs, dataset),
-        _with_features("teacher", teacher, method_class.needs, dataset),
+        _with_features("student", student, method_class.needs, dataset, config.runtime.precision),
+        _with_features("teacher", teacher, method_class.needs, dataset, config.runtime.teacher_precision),
         method,
         policy,
         lambda: probe_loss(student, dataset.probe_batch()),
     )
 
 
-def _with_features(role: str, model: nn.Module, needs: Needs, dataset: Dataset) -> Network:
+def _with_features(role: str, model: nn.Module, needs: Needs, dataset: Dataset, precision: str) -> Network:
     """The network with the features that the method needs; refused here if it has none."""
     with about(f"{role}.model"):
-        network = Network(model, needs)
+        network = Network(model, needs, precision)
         if needs.maps:
             network.map_shapes(dataset.image_shape)
     return network

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from rlkd_run.config.models import NastyOptions
 from rlkd_run.methods.base import cross_entropy, softened_divergence
+from rlkd_run.models.features import Network
 from rlkd_run.objectives import StepLosses, Supervised
 from rlkd_run.protocol import Batch, Temperatures
 
@@ -44,7 +45,7 @@ class Nasty(Supervised):
     """
 
     def __init__(self, model: nn.Module, adversary: nn.Module, options: NastyOptions, num_classes: int) -> None:
-        super().__init__(model)
+        super().__init__(Network(model))
         self.adversary = adversary.eval().requires_grad_(False)
         self._omega = options.omega
         device = next(model.parameters()).device

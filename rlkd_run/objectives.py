@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
-import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from rlkd_run.methods.base import Method, cross_entropy, trained
 from rlkd_run.models.features import Network
@@ -66,12 +64,17 @@ class Objective(Protocol):
 
 
 class Supervised:
-    """Cross entropy with the labels: how a teacher is trained."""
+    """Cross entropy with the labels: how a teacher is trained.
+
+    Args:
+        network: the network in training.
+    """
 
     phases: tuple[Phase, ...] = ()
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.model = network.model
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The network's."""
@@ -83,7 +86,7 @@ class Supervised:
 
     def losses(self, batch: Batch, epoch: int, step: int) -> StepLosses:  # noqa: ARG002
         """Part ``ce``."""
-        logits = self.model(batch.images)
+        logits = self.network(batch.images).logits
         return StepLosses({"ce": cross_entropy(logits, batch)}, logits, None)
 
     def after_update(self, batch: Batch) -> None:
@@ -135,7 +138,7 @@ class Distillation:
         self.probe_loss = probe_loss
         self.answers: Teacher = LiveTeacher(teacher)
         self.phases = method.phases()
-        self._from_labels = Supervised(student.model)
+        self._from_labels = Supervised(student)
         self._is_taught = True  # in this epoch
         teacher.model.eval().requires_grad_(False)
 
@@ -176,10 +179,7 @@ class Distillation:
             self.policy.observe(Feedback(lambda: self._logits_again(batch.images), self.probe_loss))
 
     def _logits_again(self, images: Tensor) -> Tensor:
-        # The buffers are copies, so that batch-norm statistics are left as they were.
-        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        with torch.no_grad():
-            return self.method.student_logits(Outputs(functional_call(self.model, buffers, (images,))))
+        return self.method.student_logits(Outputs(self.student.logits_again(images)))
 
     def end_epoch(self) -> None:
         """Policy and teacher close their epoch."""

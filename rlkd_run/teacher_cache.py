@@ -146,7 +146,10 @@ def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, datase
     runtime = config.runtime
     asked = network
     if runtime.fold_teacher:
-        asked = Network(folded(network.model, dataset.image_shape, network.needs), network.needs)
+        model = folded(network.model, dataset.image_shape, network.needs)
+        asked = Network(model, network.needs, network.precision)
+    if runtime.compile != "none":
+        asked.compile(loader.batch_size)
     if runtime.teacher_cache == "none":
         return LiveTeacher(asked)
     if network.needs.maps or network.needs.preactivations:
@@ -177,6 +180,7 @@ def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes:
         "images": loader.num_images,
         "views": loader.num_views,
         "widths": widths,
+        "computed": network.precision,
         "precision": config.runtime.teacher_cache_precision,
     }
     folder = Path(config.runtime.cache_root) / f"{config.dataset.name}-{config.teacher.model}-{short_hash(facts)}"

@@ -28,6 +28,7 @@ from rlkd_run.fit import Fit, evaluations
 from rlkd_run.layer_rates import layer_rates
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
+from rlkd_run.models.features import Network
 from rlkd_run.models.normalise import natively_normalised, published_classes
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import load_weights, save_weights
@@ -179,7 +180,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
 def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device) -> Supervised:
     """What the teacher is trained towards; a nasty one needs a normal one, found or trained like any other."""
     if config.teacher.objective == "labels":
-        return Supervised(model)
+        return Supervised(Network(model))
     nasty = config.teacher.nasty
     assert nasty is not None  # checked when the configuration was composed
     normal = replace(config, teacher=replace(config.teacher, objective="labels"))

@@ -26,6 +26,7 @@ from rlkd_run.data.resident import RawImages, ResidentDataset
 from rlkd_run.device import prepare
 from rlkd_run.experiment import build
 from rlkd_run.schedule import Schedule
+from rlkd_run.teacher_cache import teacher_for
 from rlkd_run.training import Trainer
 
 CLASSES, BATCH = 100, 64
@@ -58,7 +59,9 @@ def make(steps: int, *overrides: str) -> Trainer:
     raw = RawImages(images, labels, images[:CLASSES], labels[:CLASSES], [str(label) for label in range(CLASSES)])
     dataset = ResidentDataset(replace(config.dataset), raw, Loading(device))
     objective = build(config, dataset, teachers.build(config, dataset, device), device)
-    return Trainer(objective, dataset.train_batches(BATCH, 0), Schedule.of(config.recipe), device)
+    loader = dataset.train_batches(BATCH, 0)
+    objective.answers = teacher_for(config, objective.teacher, loader, dataset)
+    return Trainer(objective, loader, Schedule.of(config.recipe), device)
 
 
 def ms_per_step(trainer: Trainer, epoch: int) -> float:

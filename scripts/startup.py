@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""How fast the command answers when nothing has to be trained: help, a composed configuration, a mistake.
+"""How fast the command answers: help, a composed configuration, a mistake, and the first step of a training.
 
 Interleaved repeats, medians; each beside `python -c pass`, the least that any Python command takes here.
 
@@ -11,7 +11,21 @@ from __future__ import annotations
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+
+# The quickstart, ended by its first optimiser step.
+FIRST_STEP = """
+import os, sys
+from rlkd_run import optimizers
+step = optimizers.SGD.step
+def step_and_end(*arguments, **options):
+    step(*arguments, **options)
+    os._exit(7)
+optimizers.SGD.step = step_and_end
+from rlkd_run.cli import main
+main(["experiment=quickstart", "output_root=" + sys.argv[1]])
+"""
 
 COMMANDS = {
     "python alone": [sys.executable, "-c", "pass"],
@@ -19,7 +33,9 @@ COMMANDS = {
     "--cfg job": [sys.executable, "-m", "rlkd_run", "--cfg", "job"],
     "teacher=resnet57 (a mistake)": [sys.executable, "-m", "rlkd_run", "teacher=resnet57"],
     "three mistakes": [sys.executable, "-m", "rlkd_run", "recipe.epochs=0", "recipe.lrr=1", "agent.t_min=11"],
+    "first step of the quickstart": [sys.executable, "-c", FIRST_STEP],
 }
+ENDS = {"first step of the quickstart": 7}  # exit codes; 0 or 2 elsewhere
 
 
 def main() -> None:
@@ -27,9 +43,12 @@ def main() -> None:
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(repeats):
         for name, command in COMMANDS.items():
-            began = time.perf_counter()
-            subprocess.run(command, capture_output=True, check=False)
-            seconds[name].append(time.perf_counter() - began)
+            with tempfile.TemporaryDirectory() as folder:
+                began = time.perf_counter()
+                done = subprocess.run([*command, *([folder] if name in ENDS else [])], capture_output=True, text=True)
+                seconds[name].append(time.perf_counter() - began)
+            if done.returncode not in ((ENDS[name],) if name in ENDS else (0, 2)):
+                sys.exit(f"{name} ended with {done.returncode}:\n{done.stderr}")
     print(f"median of {repeats} interleaved repeats, in seconds (least, most)")
     for name, values in seconds.items():
         print(f"{name:<30} {statistics.median(values):.2f}  ({min(values):.2f}, {max(values):.2f})")

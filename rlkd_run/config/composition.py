@@ -89,11 +89,17 @@ def compose_command(
         ]
         choices = functools.cache(functools.partial(_choices, search))  # Hydra reads yaml files at every question
         own = _check_groups([override for override in parsed if not _is_hydra(override)], choices, problems)
-        probe = _compose([*fixed, *(_values(override)[0] for override in own if _is_group(override, choices))])
+        first = [*fixed, *(_values(override)[0] for override in own if not override.is_delete())]
+        try:
+            probe = _compose(first)
+        except ConfigError:  # a key that does not exist, most likely, which the groups alone can tell
+            first = [*fixed, *(_values(override)[0] for override in own if _is_group(override, choices))]
+            probe = _compose(first)
         own = _check_keys(own, probe, problems)
         preset = _preset_sweep(probe, own) if _sweeps_itself(probe) else []
         jobs = itertools.product(*(_values(override) for override in [*preset, *own]))
-        runs = [_typed(_compose([*fixed, *job]), plugins, problems) for job in jobs]
+        composed = ([*fixed, *job] for job in jobs)
+        runs = [_typed(probe if job == first else _compose(job), plugins, problems) for job in composed]
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     is_sweep = multirun or bool(preset) or any(override.is_sweep_override() for override in own)

@@ -49,14 +49,26 @@ class RecipeOptions:
 
 @dataclass
 class RuntimeOptions:
-    """Where and how a run is carried out; changes speed, last bits at most, never the meaning of a result."""
+    """Where and how a run is carried out; all but the precision changes speed and at most last bits."""
 
     device: str = option("auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"), identity=False)
     deterministic: bool = option("deterministic kernels: equal runs end in equal bits", identity=False)
     num_threads: Optional[int] = option("CPU threads of torch; null: all cores", ge=1, identity=False)
     num_workers: Optional[int] = option("processes that decode image files; null: chosen here", ge=0, identity=False)
     channels_last: bool = option("memory layout NHWC", identity=False)
-    fold_teacher: bool = option("teacher with its batch norms folded into convolutions", identity=False, neutral=True)
+    fold_teacher: bool = option("teacher with its batch norms folded into convolutions", identity=False, neutral=False)
+    precision: str = option(
+        "of the student's passes: fp32; tf32: products of the whole run on NVIDIA's tensor cores; bf16",
+        choices=("fp32", "tf32", "bf16"),
+        neutral="fp32",
+    )
+    teacher_precision: str = option("of the teacher's passes", choices=("fp32", "bf16"), neutral="fp32")
+    compile: str = option(
+        "networks through torch.compile: none, teacher, all; pays in long runs only",
+        choices=("none", "teacher", "all"),
+        identity=False,
+        neutral="none",
+    )
     eval_batch_size: int = option("images a step of evaluation", ge=1, identity=False)
     checkpoint_minutes: float = option("save also within an epoch when this long has passed", gt=0, identity=False)
     progress: bool = option("progress bar", identity=False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from rlkd_run.errors import ConfigError
@@ -34,20 +37,24 @@ class Network:
         model: network of the zoo or of timm, or any that declares `map_modules` and `classifier_module` as the zoo's
             do; may be wrapped (`DistributedDataParallel`, `torch.compile`, `Renormalised`).
         needs: what `Outputs` shall hold beside the logits.
+        precision: "bf16": the model computes in it where torch's autocast sees fit, its outputs are float32 again;
+            "fp32" and "tf32": as the model is.
 
     Raises:
         ConfigError: if the model does not say where a needed feature is.
     """
 
-    def __init__(self, model: nn.Module, needs: Needs = LOGITS_ONLY) -> None:
+    def __init__(self, model: nn.Module, needs: Needs = LOGITS_ONLY, precision: str = "fp32") -> None:
         self.model = model
         self.needs = needs
+        self.precision = precision
         self._inner = unwrapped(model)
         self._map_taps = map_taps(self._inner) if needs.maps else ()
         self._preactivation_taps = preactivation_taps(self._inner) if needs.preactivations else ()
         self._penultimate_taps = (Tap(classifier_of(self._inner)[0], at_input=True),) if needs.penultimate else ()
         self._calls = _CALLS.setdefault(self._inner, [])
         self._closed = False
+        self._compiled: tuple[Callable[[Tensor], Tensor], int] = model, -1
         # A point that serves two needs is read once.
         taps = dict.fromkeys((*self._map_taps, *self._preactivation_taps, *self._penultimate_taps))
         self._hooks = [self._hook(tap) for tap in taps]
@@ -68,19 +75,47 @@ class Network:
         if self._closed:
             raise RuntimeError("the network's hooks are removed: it cannot be called any more")
         if not self._hooks:
-            return Outputs(self.model(images))
+            return Outputs(self._run(images))
         captured: dict[Tap, Any] = {}
         self._calls.append((self, captured))
         try:
-            logits = self.model(images)
+            logits = self._run(images)
         finally:
             self._calls.pop()
         maps, preactivations = (
-            tuple(spatial(self._inner, tap, captured.get(tap)) for tap in taps)
+            tuple(self._whole(spatial(self._inner, tap, captured.get(tap))) for tap in taps)
             for taps in (self._map_taps, self._preactivation_taps)
         )
-        penultimate = [self._vector(captured[tap]) for tap in self._penultimate_taps]
+        penultimate = [self._whole(self._vector(captured[tap])) for tap in self._penultimate_taps]
         return Outputs(logits, penultimate[0] if penultimate else None, maps, preactivations)
+
+    @torch.no_grad()
+    def logits_again(self, images: Tensor) -> Tensor:
+        """Logits [B, C] in the model's present mode, with batch-norm statistics left as they were."""
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        with self._autocast(images.device):
+            return self._whole(functional_call(self.model, buffers, (images,)))
+
+    def compile(self, batch_size: int) -> None:
+        """Put the model through torch's compiler; only batches of `batch_size` take that way, all others the plain one.
+
+        Nothing happens where features are needed: hooks would break the graph at every one of them.
+        """
+        if not self._hooks:
+            # On a GPU the graphs are captured, so that a pass is one launch.
+            mode = "reduce-overhead" if next(self.model.parameters()).is_cuda else "default"
+            self._compiled = torch.compile(self.model, mode=mode, dynamic=False), batch_size
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        return nullcontext() if self.precision != "bf16" else torch.autocast(device.type, torch.bfloat16)
+
+    def _run(self, images: Tensor) -> Tensor:
+        model, size = self._compiled
+        with self._autocast(images.device):
+            return self._whole((model if len(images) == size else self.model)(images))
+
+    def _whole(self, value: Tensor) -> Tensor:
+        return value if self.precision != "bf16" else value.float()
 
     @property
     def classifier(self) -> nn.Linear:

@@ -14,6 +14,7 @@ PAPER_EPOCHS = 240
 # Keys that cannot change a result, or only say where something lies. `dataset.root` can, for a data set that is nothing
 # but a folder: it is used where nothing else tells two cells apart.
 _WEAK_PREFIXES = ("runtime.", "task.", "hydra.")
+_STRONG_KEYS = frozenset({"runtime.precision", "runtime.teacher_precision"})
 _WEAK_KEYS = frozenset({"output_root", "run", "dataset.root", "dataset.download"})
 
 # Keys whose values follow another's unless set. Where they do, naming them beside it says nothing more.
@@ -36,6 +37,8 @@ _PAPER: dict[str, tuple[object, ...]] = {
     "recipe.schedule": ("step",),
     "recipe.lr_policy": ("none",),
     "teacher.objective": ("labels",),
+    "runtime.precision": ("fp32",),
+    "runtime.teacher_precision": ("fp32",),
     "dataset.train_limit": (None,),
     "dataset.test_limit": (None,),
     "dataset.val_split": (0,),
@@ -158,4 +161,4 @@ def _follows(key: str, configs: Sequence[FlatConfig]) -> bool:
 
 
 def _is_weak(key: str) -> bool:
-    return key in _WEAK_KEYS or key.startswith(_WEAK_PREFIXES)
+    return key in _WEAK_KEYS or (key.startswith(_WEAK_PREFIXES) and key not in _STRONG_KEYS)

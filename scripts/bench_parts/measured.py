@@ -138,8 +138,10 @@ class Project(Measured):
         if config.runtime.teacher_cache != "none":
             # Epochs are repeated with the same crops, so that after the warm-up a lazy cache is a warm one.
             self._cache = tempfile.TemporaryDirectory(prefix="rlkd-run-bench-")
-            kept = replace(config, runtime=replace(config.runtime, cache_root=self._cache.name))
-            self.objective.answers = teacher_for(kept, self.objective.teacher, loader, dataset)
+            config = replace(config, runtime=replace(config.runtime, cache_root=self._cache.name))
+        self.objective.answers = teacher_for(config, self.objective.teacher, loader, dataset)
+        if config.runtime.compile == "all":
+            self.objective.student.compile(config.recipe.batch_size)
         rates = layer_rates(config.recipe, self.objective.model)
         self.trainer = Trainer(self.objective, loader, Schedule.of(config.recipe), self.device, rates)
 

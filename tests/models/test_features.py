@@ -279,3 +279,43 @@ def test_penultimate_features_are_vectors() -> None:
 )
 def test_maps_come_as_channels_height_width(kind: type[nn.Module], shape: tuple[int, int, int]) -> None:
     assert Network(kind()).map_shapes((3, 5, 6)) == (shape,)
+
+
+def test_bf16_gives_float32_outputs_near_the_models_own() -> None:
+    model = build_model("zoo", "resnet8", 10).eval()
+    images = torch.randn(8, 3, 16, 16)
+    with Network(model, EVERYTHING) as exact, Network(model, EVERYTHING, "bf16") as rough:
+        expected, found = exact(images), rough(images)
+        again = rough.logits_again(images)
+    for one, other in zip([expected.logits, *expected.maps], [found.logits, *found.maps], strict=True):
+        assert other.dtype == torch.float32
+        assert not torch.equal(one, other)
+        torch.testing.assert_close(other, one, rtol=0.05, atol=0.05 * one.abs().max().item())
+    assert found.penultimate is not None
+    assert found.penultimate.dtype == torch.float32
+    assert torch.equal(again, found.logits)
+    found.logits.sum().backward()
+    assert all(parameter.grad is None or parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_only_full_batches_of_a_network_without_features_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def compiled(model: nn.Module, **options: Any) -> Callable[[Tensor], Tensor]:
+        def run(images: Tensor) -> Tensor:
+            sizes.append(len(images))
+            logits: Tensor = model(images)
+            return logits
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    model = zoo().eval()
+    images = torch.randn(8, 3, 16, 16)
+    with Network(model) as network, Network(model, Needs(penultimate=True)) as hooked:
+        network.compile(8)
+        hooked.compile(8)
+        outputs = [network(images).logits, network(images[:3]).logits, hooked(images).logits]
+    assert sizes == [8]
+    assert torch.equal(outputs[0], outputs[2])
+    torch.testing.assert_close(outputs[1], outputs[0][:3])

@@ -1,0 +1,69 @@
+"""What is done for speed changes no result: equal seeds give equal curves with all of it and with none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from rlkd_run import teachers
+from rlkd_run.config.composition import compose_command
+from rlkd_run.experiment import build, open_data
+from rlkd_run.objectives import StepLosses
+from rlkd_run.protocol import Batch
+from rlkd_run.schedule import Schedule
+from rlkd_run.seeding import derive_seed
+from rlkd_run.teacher_cache import teacher_for
+from rlkd_run.training import Trainer
+
+# Every step is of the whole recipe; nothing new is reached here.
+pytestmark = pytest.mark.no_cover
+
+CPU = torch.device("cpu")
+STEPS = 50
+# At the full learning rate training itself blows roundings up, whatever they come from.
+SMALL = ["dataset=digits", "dataset.train_limit=200", "teacher=resnet14", "student=resnet8", "recipe.epochs=4",
+         "recipe.batch_size=16", "recipe.lr=0.002", "method.negatives=64", "agent.warmup_epochs=2",
+         "agent.train_every=2", "agent.rollout_steps=4"]  # fmt: skip
+PLAIN = ["runtime.channels_last=false", "runtime.fold_teacher=false"]
+
+
+def curve(*overrides: str) -> torch.Tensor:
+    """Loss of each of the first steps, [STEPS]."""
+    (config,) = compose_command(list(overrides)).runs
+    dataset = open_data(config, CPU)
+    teacher = teachers.build(config, dataset, CPU)
+    objective = build(config, dataset, teacher, CPU)
+    loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
+    objective.answers = teacher_for(config, objective.teacher, loader, dataset)
+    torch.manual_seed(derive_seed(config.seed, "training"))
+    trainer = Trainer(objective, loader, Schedule.of(config.recipe), CPU)
+    found: list[torch.Tensor] = []
+    original = objective.losses
+
+    def losses(batch: Batch, epoch: int, step: int) -> StepLosses:
+        whole = original(batch, epoch, step)
+        found.append(torch.stack(list(whole.parts.values())).sum().detach())
+        return whole
+
+    objective.losses = losses  # type: ignore[method-assign]
+    while len(found) < STEPS:
+        trainer.run_epoch(lambda: None)
+    objective.answers.close()
+    return torch.stack(found[:STEPS])
+
+
+@pytest.mark.parametrize("temperature", ["fixed", "ctkd", "rlkd"])
+@pytest.mark.parametrize("method", ["kd", "dkd", "crd"])
+def test_loss_curves_are_those_of_the_plain_path(method: str, temperature: str) -> None:
+    options = [one for one in SMALL if method == "crd" or not one.startswith("method.")]
+    options = [one for one in options if temperature == "rlkd" or not one.startswith("agent.")]
+    overrides = [*options, f"method={method}", f"temperature={temperature}"]
+    fast = curve(*overrides)
+    plain = curve(*overrides, *PLAIN)
+    assert len(fast) == STEPS
+    torch.testing.assert_close(fast, plain, rtol=2e-3, atol=1e-4)
+    kept = curve(*overrides, "runtime.teacher_cache=lazy")
+    assert Path("outputs/cache").is_dir()
+    torch.testing.assert_close(kept, fast, rtol=2e-3, atol=1e-4)
