@@ -9,17 +9,21 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from support import Ended
+from torch import nn
 
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
+from rlkd_run import experiment
 from rlkd_run.config.datasets import DatasetOptions
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.data import cifar
 from rlkd_run.data.resident import RawImages
+from rlkd_run.evaluation import Accuracy
+from rlkd_run.protocol import Batch
 
 # Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
 pytestmark = pytest.mark.no_cover
@@ -37,17 +41,24 @@ OPTIONS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _archive_read_once() -> Iterator[None]:
-    """The archive's check sums and pixels are the same for every run of this module."""
-    read, kept = cifar.read_archive, dict[str, RawImages]()
+def _the_same_for_all_done_once() -> Iterator[None]:
+    """The archive's check sums and pixels, and what the teacher scores."""
+    read, images = cifar.read_archive, dict[str, RawImages]()
+    evaluate, scores = experiment.evaluate, list[Accuracy]()
 
-    def once(archive: cifar.Archive, options: DatasetOptions) -> RawImages:
-        if options.name not in kept:
-            kept[options.name] = read(archive, options)
-        return kept[options.name]
+    def read_once(archive: cifar.Archive, options: DatasetOptions) -> RawImages:
+        if options.name not in images:
+            images[options.name] = read(archive, options)
+        return images[options.name]
+
+    def evaluate_once(teacher: nn.Module, batches: Iterable[Batch]) -> Accuracy:
+        if not scores:
+            scores.append(evaluate(teacher, batches))
+        return scores[0]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cifar, "read_archive", once)
+        patch.setattr(cifar, "read_archive", read_once)
+        patch.setattr(experiment, "evaluate", evaluate_once)
         yield
 
 
