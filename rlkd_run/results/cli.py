@@ -19,10 +19,12 @@ _STDOUT = "-"
 _FORMS: dict[str, Callable[[Report], str]] = {
     "csv": lambda report: report.csv().rstrip("\n"),
     "latex": Report.latex,
+    "html": Report.html,
 }
 _HELP = {
     "csv": "every figure, one row a setting",
     "latex": "tables with booktabs rules",
+    "html": "one page with tables that can be sorted, pictures, configurations and environments",
 }
 
 _DESCRIPTION = """\
@@ -37,6 +39,7 @@ examples:
   rlkd-table outputs --where method=kd,dkd      some of the runs
   rlkd-table outputs --group-by recipe.epochs   tables of their own for every number of epochs
   rlkd-table outputs --csv results.csv          the Markdown table, and the CSV in a file
+  rlkd-table outputs --html page.html --plots pictures
 
 exit codes: 0 a table was printed; 1 it could not be written; 2 a folder is missing or holds no finished run"""
 
@@ -103,6 +106,9 @@ def _table(argv: Sequence[str] | None) -> int:
     for form, target in targets.items():
         if target != _STDOUT:
             _write(Path(target), _FORMS[form](report))
+    if arguments.plots is not None:
+        files = report.plots(Path(arguments.plots))
+        print(f"{len(files)} pictures in {arguments.plots}", file=sys.stderr)
     print(_FORMS[printed[0]](report) if printed else report.markdown())
     return 0
 
@@ -150,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     forms = parser.add_argument_group("forms", "without FILE they are printed in place of Markdown")
     for form in _FORMS:
         forms.add_argument(f"--{form}", nargs="?", const=_STDOUT, metavar="FILE", help=_HELP[form])
+    forms.add_argument("--plots", metavar="DIR", help="pictures, each as PNG and SVG, written to this folder")
     parser.add_argument("--version", action="version", version=f"rlkd-run {__version__}")
     return parser
 

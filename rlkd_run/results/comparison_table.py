@@ -28,7 +28,7 @@ def comparison_table(comparisons: Sequence[Comparison], select: Select, title: s
         Column[Comparison]("difference", lambda one: signed(one.mean), right=True),
         Column[Comparison]("95 % interval", _interval, right=True),
         Column[Comparison]("p", _p, right=True),
-        Column[Comparison]("", lambda one: "too few seeds" if one.too_small else ""),
+        Column[Comparison]("remark", lambda one: "too few seeds" if one.too_small else ""),
     ]
     caption = [
         f"Differences in top-1 of the {select} epoch, in points, between runs of the same seed that differ in nothing "

@@ -35,6 +35,7 @@ class Epochs:
 
 
 NO_EPOCHS = Epochs((), {})
+_MOST = 100_000  # epochs; a larger number is damage, and would be a large picture
 
 
 def read_epochs(file: Path, *, tell: Tell = tell_on_stderr) -> Epochs:
@@ -79,4 +80,5 @@ def _numbers(row: Sequence[str], names: Sequence[str], *, after: float) -> list[
     except ValueError:
         return None
     epoch = values[names.index("epoch")]
-    return values if epoch.is_integer() and epoch > after else None
+    possible = epoch.is_integer() and after < epoch <= _MOST and not any(map(math.isinf, values))
+    return values if possible else None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.aggregate import Cell, Select, aggregate, natural
@@ -15,11 +16,15 @@ from rlkd_run.results.latex import latex
 from rlkd_run.results.list_layout import students_list, teachers_list
 from rlkd_run.results.markdown import markdown
 from rlkd_run.results.notices import Tell, listed, tell_on_stderr
+from rlkd_run.results.page import page
 from rlkd_run.results.paper_layout import paper_table
 from rlkd_run.results.records import DISTILL, TRAIN_TEACHER, Record, find_runs, read_records
 from rlkd_run.results.selection import Condition, chosen, grouped
 from rlkd_run.results.significance import comparisons
 from rlkd_run.results.table import Table
+
+if TYPE_CHECKING:  # matplotlib takes a second to import, and may be missing
+    from rlkd_run.results.plots.figure import Picture
 
 Layout = Literal["auto", "paper", "list"]
 
@@ -66,10 +71,17 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What some folders hold."""
+    """What some folders hold.
+
+    Attributes:
+        sections: one, or one a group.
+        view: what was asked for.
+        tell: receives a sentence on everything that a picture has to leave out.
+    """
 
     sections: tuple[Section, ...]
     view: View = field(default_factory=View)
+    tell: Tell = tell_on_stderr
 
     @property
     def cells(self) -> list[Cell]:
@@ -92,6 +104,49 @@ class Report:
         """Write all cells as one CSV."""
         groups = [section.title for section in self.sections for _ in (*section.students, *section.teachers)]
         return csv_table(self.cells, groups if self.view.group_by else None)
+
+    def html(self) -> str:
+        """Write everything on one page, with pictures if matplotlib is there; without a last newline."""
+        lists = [table for section in self.sections for table in section.lists(self.view.select)]
+        tables = [*(table for table in self.tables() if not table.sortable), *lists]
+        for section in self.sections:
+            tables += self.comparison(section)
+        try:
+            images = [(picture.title, picture.svg()) for picture in self.pictures()]
+        except ConfigError as missing:
+            return page(tables, [], self.cells, str(missing))
+        return page(tables, images, self.cells)
+
+    def plots(self, folder: Path) -> list[Path]:
+        """Write every picture as PNG and SVG into a folder, which is made if need be; returns the files.
+
+        Raises:
+            ConfigError: matplotlib is missing, or the folder cannot be written.
+        """
+        pictures = self.pictures()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return [file for picture in pictures for file in picture.save(folder)]
+        except OSError as error:
+            raise ConfigError(f"Pictures cannot be written to {folder} ({error.strerror}).") from error
+
+    def pictures(self) -> list[Picture]:
+        """Every picture for which the runs left what it needs.
+
+        Raises:
+            ConfigError: matplotlib is missing.
+        """
+        try:
+            from rlkd_run.results.plots.draw import pictures
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in ("matplotlib", "numpy"):
+                raise
+            raise ConfigError("Pictures need matplotlib: pip install 'rlkd-run[plots]'.") from error
+        return [
+            picture
+            for section in self.sections
+            for picture in pictures(section.students, self.view.select, group=section.title, tell=self.tell)
+        ]
 
     def comparison(self, section: Section) -> Iterator[Table]:
         """One table, if RLKD can be compared with anything."""
@@ -135,11 +190,11 @@ def read_report(
         raise ConfigError(f"No finished run in {where}." if runs else f"No run folder in {where} or below.")
     records = chosen(records, view.where)
     if view.group_by is None:
-        return Report((_section(records, "", tell),), view)
+        return Report((_section(records, "", tell),), view, tell)
     groups = grouped(records, view.group_by)
     titles = {value: f"{view.group_by}={value}" if value else f"without {view.group_by}" for value in groups}
     ordered = sorted(groups, key=natural)
-    return Report(tuple(_section(groups[value], titles[value], tell) for value in ordered), view)
+    return Report(tuple(_section(groups[value], titles[value], tell) for value in ordered), view, tell)
 
 
 def table_for(folders: Sequence[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> str:
