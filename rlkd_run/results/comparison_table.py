@@ -18,10 +18,11 @@ def comparison_table(comparisons: Sequence[Comparison], select: Select, title: s
         select: the epoch whose accuracy was compared.
         title: added to the table's own.
     """
-    several = len({one.dataset for one in comparisons}) > 1
+    datasets, lengths = {one.dataset for one in comparisons}, {one.epochs for one in comparisons}
     columns = [
-        *([Column[Comparison]("data set", lambda one: one.dataset)] if several else []),
+        *([Column[Comparison]("data set", lambda one: one.dataset)] if len(datasets) > 1 else []),
         Column[Comparison]("method", lambda one: one.method),
+        *([Column[Comparison]("epochs", lambda one: str(one.epochs), right=True)] if len(lengths) > 1 else []),
         Column[Comparison]("compared", lambda one: f"{one.treatment} - {one.baseline}"),
         Column[Comparison]("pairs", lambda one: str(len(one.pairs)), right=True),
         Column[Comparison]("seeds", lambda one: str(one.seeds), right=True),

@@ -37,7 +37,7 @@ class Comparison:
     """RLKD against another temperature under one base method: runs of equal seed that differ in nothing else.
 
     Attributes:
-        dataset, method: of all of its runs.
+        dataset, method, epochs: of all of its runs.
         treatment, baseline: the two temperatures as a table names them.
         pairs: the networks over which the difference is pooled, in the paper's order.
         seeds: shared seeds of the pair that has fewest.
@@ -48,6 +48,7 @@ class Comparison:
 
     dataset: str
     method: str
+    epochs: int
     treatment: str
     baseline: str
     pairs: tuple[str, ...]
@@ -70,7 +71,7 @@ def comparisons(cells: Sequence[Cell], select: Select) -> list[Comparison]:
         select: which epoch's top-1 is compared.
 
     Returns:
-        One a data set, method and two temperatures of which some pair has runs with equal seeds.
+        One a data set, method, length and two temperatures of which some pair has runs with equal seeds.
     """
     treatments = [cell for cell in cells if cell.first.temperature == _TREATMENT]
     baselines: dict[tuple[object, ...], list[Cell]] = {}
@@ -82,7 +83,7 @@ def comparisons(cells: Sequence[Cell], select: Select) -> list[Comparison]:
         for baseline in baselines.get(_surroundings(treatment.first), ()):
             if set(treatment.seeds) & set(baseline.seeds):
                 first, other = treatment.first, baseline.first
-                key = (first.dataset, first.method, _temperature(first), _temperature(other))
+                key = (first.dataset, first.method, first.epochs, _temperature(first), _temperature(other))
                 pools.setdefault(key, []).append((treatment, baseline))
     return [_compare(matches, select) for matches in pools.values()]
 
@@ -95,6 +96,7 @@ def _compare(matches: Sequence[tuple[Cell, Cell]], select: Select) -> Comparison
     return Comparison(
         dataset=first.dataset,
         method=first.method,
+        epochs=first.epochs,
         treatment=max((_name(treatment) for treatment, _ in matches), key=len),
         baseline=max((_name(baseline) for _, baseline in matches), key=len),
         pairs=tuple(dict.fromkeys(treatment.first.pair for treatment, _ in matches)),

@@ -102,6 +102,18 @@ def test_only_runs_that_differ_in_the_temperature_alone(
     }
 
 
+def test_short_runs_are_not_pooled_with_long_ones(
+    put: Callable[..., None], compared: Callable[..., list[Comparison]]
+) -> None:
+    for policy, gain in (("fixed", 0), ("rlkd", 1)):
+        put(policy, (70.0 + gain, 71.0 + gain))
+        put(policy, (30.0 + 2 * gain, 31.0 + 2 * gain), "short", epochs=20, config__recipe__epochs=20)
+    assert {(one.epochs, one.mean, one.pairs) for one in compared()} == {
+        (240, 1.0, ("resnet56-resnet20",)),
+        (20, 2.0, ("resnet56-resnet20",)),
+    }
+
+
 def test_the_table_says_that_it_is_too_small(put: Callable[..., None], tmp_path: Path) -> None:
     put("fixed", FIXED[:3])
     put("rlkd", RLKD[:3])
