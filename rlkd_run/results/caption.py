@@ -51,8 +51,14 @@ def one_epoch(select: Select) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def against_paper(cells: Sequence[Cell], select: Select) -> list[str]:
-    """Whose numbers the paper's are, how they are compared, and what the marks mean, where there are any."""
+def against_paper(cells: Sequence[Cell], select: Select, *, beside: Sequence[Cell] = ()) -> list[str]:
+    """Whose numbers the paper's are, how they are compared, and what the marks mean, where there are any.
+
+    Args:
+        cells: with their differences.
+        select: which epoch is compared.
+        beside: further cells, shown without a difference.
+    """
     lines = []
     papers = [cell.paper for cell in cells if cell.paper is not None]
     if papers:
@@ -66,7 +72,7 @@ def against_paper(cells: Sequence[Cell], select: Select) -> list[str]:
             f"{BEYOND} More than the seeds explain: the paper's number lies outside the 95 % prediction interval of "
             "one more seed."
         )
-    marked = [deviation for cell in cells for deviation in cell.deviations]
+    marked = [deviation for cell in (*cells, *beside) for deviation in cell.deviations]
     if marked:
         lines.append(
             f"{DEVIATES} Not run under the paper's recipe, so not comparable with its numbers: {_deviations(marked)}."

@@ -12,6 +12,7 @@ from rlkd_run.results.reported import (
     Reported,
     pair_order,
     reported,
+    reported_student,
     reported_teacher,
     temperature_order,
 )
@@ -20,20 +21,26 @@ from rlkd_run.results.table import Head, Row, Table
 Line = tuple[str, str, tuple[str, ...]]
 """Method, temperature with the agent's preset, settings: what one row of measurements is about."""
 
+_ALONE = "student alone"
 
-def paper_table(cells: Sequence[Cell], select: Select, *, whole: bool = False, title: str = "") -> Table:
+
+def paper_table(
+    cells: Sequence[Cell], select: Select, *, alone: Sequence[Cell] = (), whole: bool = False, title: str = ""
+) -> Table:
     """Write the distilled students of one data set down; empty where nothing was run.
 
     Args:
         cells: at least one, all of one data set.
         select: which epoch's top-1.
+        alone: networks trained from labels, among which students may be found.
         whole: show all pairs of the paper's tables, also those without a run.
         title: of the table.
     """
     dataset = cells[0].first.dataset
     pairs = _pairs(cells, whole=whole)
     table = {(_line(cell), cell.first.pair): cell for cell in cells}
-    rows = _teachers(cells, pairs, dataset)
+    students = _alone(cells, alone, pairs)
+    rows = [*_teachers(cells, pairs, dataset), *_alone_rows(cells, students, pairs, select)]
     method = ""
     for line in _lines(cells, pairs, dataset):
         group = [table.get((line, pair)) for pair in pairs]
@@ -44,8 +51,10 @@ def paper_table(cells: Sequence[Cell], select: Select, *, whole: bool = False, t
         f"{measured(cells)} (n in brackets). {one_epoch(select)}",
         "The row of a method is at a fixed temperature; +ctkd, +rlkd and the like set it otherwise. "
         "Teacher: its accuracy as measured here.",
-        *against_paper(cells, select),
+        *against_paper(cells, select, beside=[cell for cell in students if cell is not None]),
     ]
+    if any(row.texts[0] == _ALONE for row in rows):
+        caption[1] += f" {_ALONE[0].upper()}{_ALONE[1:]}: the same network trained from labels for as many epochs."
     heads = [Head("method"), *(Head(pair, right=True, broken=_broken(pair)) for pair in pairs)]
     return Table(tuple(heads), tuple(rows), tuple(caption), title)
 
@@ -127,3 +136,25 @@ def _teacher_difference(cells: Sequence[Cell], paper: Reported | None) -> str:
         return ""
     (top1,) = measured_here
     return "" if top1 is None else signed(top1 - paper.top1)
+
+
+def _alone(cells: Sequence[Cell], alone: Sequence[Cell], pairs: Sequence[str]) -> list[Cell | None]:
+    """For every pair its student trained from labels for as long as it was distilled, if there is such a run."""
+    found: list[Cell | None] = []
+    for pair in pairs:
+        wanted = {(c.first.dataset, c.first.student, c.first.epochs) for c in cells if c.first.pair == pair}
+        same = [cell for cell in alone if (cell.first.dataset, cell.first.teacher, cell.first.epochs) in wanted]
+        found.append(same[0] if same else None)  # the first deviates least from the paper's recipe
+    return found
+
+
+def _alone_rows(
+    cells: Sequence[Cell], students: Sequence[Cell | None], pairs: Sequence[str], select: Select
+) -> list[Row]:
+    """The students without a teacher, and what the paper prints for them."""
+    names = {cell.first.pair: cell.first.student or "" for cell in cells}
+    dataset = cells[0].first.dataset
+    papers = [reported_student(names.get(pair) or pair.split("-")[-1], dataset) for pair in pairs]
+    numbers = ["" if paper is None else f"{paper.top1:.2f}" for paper in papers]
+    rows = [Row((_ALONE, *(_measured(cell, select) for cell in students)))] if any(students) or any(numbers) else []
+    return [*rows, Row(("paper", *numbers), belongs=True)] if any(numbers) else rows

@@ -161,7 +161,7 @@ class Report:
             cells = [cell for cell in section.students if cell.first.dataset == dataset]
             pairs = {cell.first.pair for cell in cells}
             if view.layout == "paper" or (view.layout == "auto" and (len(pairs) > 1 or view.whole)):
-                yield paper_table(cells, view.select, whole=view.whole, title=section.title)
+                yield paper_table(cells, view.select, alone=section.teachers, whole=view.whole, title=section.title)
             else:
                 listed_students += cells
         yield from Section(tuple(listed_students), (), section.title).lists(view.select)

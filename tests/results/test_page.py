@@ -126,7 +126,7 @@ def test_in_a_browser(report: Report, tmp_path: Path) -> None:
         "names": [evil, "resnet56-resnet20", "resnet56-resnet32"],
         "sorted": 1,
         "drawn": True,
-        "pictures": 3,
+        "pictures": 4,
     }
 
 

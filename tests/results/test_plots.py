@@ -65,8 +65,8 @@ def refuse(sentence: str) -> None:
 def test_every_picture_in_both_forms(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "pictures"
     assert main([str(runs), "--plots", str(folder)]) == 0
-    kinds = ["agent", "curves", "temperature-by-class", "temperature-by-entropy", "temperature"]
-    names = ["accuracy-cifar100", *(f"{kind}-cifar100-kd" for kind in kinds)]
+    kinds = ["accuracy", "agent", "curves", "temperature-by-class", "temperature-by-entropy", "temperature"]
+    names = [f"{kind}-cifar100-kd" for kind in kinds]
     assert {file.name for file in folder.iterdir()} == {f"{name}.{end}" for name in names for end in ("png", "svg")}
     assert capsys.readouterr().err == f"12 pictures in {folder}\n"
     for name in names:
@@ -88,7 +88,7 @@ def test_only_pictures_for_which_there_is_something(cells: list[Cell]) -> None:
     for record in fixed[0].records:
         (record.folder / "metrics.csv").write_text("epoch,test_top1,t_min,t_max\n1,50,4,4\n")
     assert [picture.name for picture in pictures(fixed, "best", group="epochs=3")] == [
-        "accuracy-cifar100-epochs_3",
+        "accuracy-cifar100-epochs_3-kd",
         "curves-cifar100-epochs_3-kd",
     ]
 
@@ -119,7 +119,7 @@ def test_a_curve_is_of_the_epochs_that_all_seeds_have() -> None:
 
 def test_dots_stand_where_they_were_measured(cells: list[Cell]) -> None:
     (axes,) = accuracy_dots(cells, "best").axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["kd, fixed", "kd, rlkd"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["fixed", "rlkd"]
     drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines if line.get_label() != "_nolegend_"}
     assert drawn["a seed"] == [[70, 1], [71, 1]]
     assert drawn["paper"] == [[71.4, 1]]

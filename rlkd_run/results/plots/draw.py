@@ -36,14 +36,14 @@ def pictures(
     for dataset in dict.fromkeys(cell.first.dataset for cell in cells):
         here = [cell for cell in cells if cell.first.dataset == dataset]
         names = [dataset, group] if group else [dataset]
-        title = f"Test accuracy on {', '.join(names)}: seeds, mean and standard deviation, and the paper's number."
-        yield Picture(_name("accuracy", *names), title, partial(accuracy_dots, here, select))
         for method in dict.fromkeys(cell.first.method or "" for cell in here):
             of_method = [cell for cell in here if cell.first.method == method]
-            yield from _of_method(f"{method} on {', '.join(names)}", _name(*names, method), of_method, tell)
+            yield from _of_method(f"{method} on {', '.join(names)}", _name(*names, method), of_method, select, tell)
 
 
-def _of_method(what: str, name: str, cells: Sequence[Cell], tell: Tell) -> Iterator[Picture]:
+def _of_method(what: str, name: str, cells: Sequence[Cell], select: Select, tell: Tell) -> Iterator[Picture]:
+    title = f"Test accuracy of {what}: seeds, mean and standard deviation, and the paper's number."
+    yield Picture(_name("accuracy", name), title, partial(accuracy_dots, cells, select))
     kinds: list[tuple[str, str, Drawing, Callable[[Cell], bool]]] = [
         (
             "curves",
