@@ -48,7 +48,8 @@ def agent_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
         for column, axes in zip(AGENT, grid, strict=True):
             found = curve(runs, column)
             if found is not None:
-                found.draw(axes, color=f"C{i % 10}", marker=".", markersize=3, label=name)
+                style = ("-", "--", ":", "-.")[i // 10 % 4]
+                found.draw(axes, color=f"C{i % 10}", linestyle=style, marker=".", markersize=3, label=name)
     for words, axes in zip(AGENT.values(), grid, strict=True):
         over_epochs(axes, words)
     legend(figure)

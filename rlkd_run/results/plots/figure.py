@@ -32,7 +32,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "rlkd-run",  # equal records give equal files
 }
 _DPI = 200
-_CHARACTER = 0.065  # inches
+_CHARACTER, _LINE = 0.065, 0.17  # width and height in inches
 _LONGEST = 80  # characters of a label
 COLUMNS = 3
 """Panels beside each other, which at their usual width fill the text of a page."""
@@ -133,4 +133,5 @@ def legend(figure: Figure) -> None:
     if entries:
         width = int(figure.get_figwidth() / _CHARACTER)
         columns = max(1, min(len(entries), width // (10 + max(map(len, entries)))))
+        figure.set_figheight(figure.get_figheight() + _LINE * (math.ceil(len(entries) / columns) - 1))
         figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
