@@ -68,8 +68,9 @@ def measure(folder: Path, options: tuple[str, ...]) -> tuple[float, float]:
     begun = time.perf_counter()
     command = [sys.executable, "-m", "rlkd_run.results.cli", str(folder), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    _, status, usage = os.wait4(process.pid, 0)
-    if os.waitstatus_to_exitcode(status):
+    _, status, usage = os.wait4(process.pid, 0)  # which alone tells the memory of this process
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
         raise SystemExit(f"{' '.join(command)} failed.")
     return time.perf_counter() - begun, usage.ru_maxrss / 1024
 

@@ -63,3 +63,16 @@ def test_groups(runs: Path) -> None:
     lines = report.csv().splitlines()
     assert lines[0].startswith("group,task,")
     assert [line.split(",")[0] for line in lines[1:]] == ["epochs=20", "epochs=240", "epochs=240"]
+
+
+def test_seeds_of_several_folders_make_one_cell(
+    run_folder: Write, result: Make, tmp_path: Path, told: list[str]
+) -> None:
+    for machine, seeds in (("one", (0, 1)), ("two", (1, 2))):
+        for seed in seeds:
+            run_folder(f"{machine}/{seed}", result(seed=seed))
+    roots = [tmp_path / "outputs" / machine for machine in ("one", "two")]
+    (cell,) = read_report(roots, tell=told.append).cells
+    assert cell.seeds == (0, 1, 2)
+    assert len(told) == 1
+    assert "two/1 is not counted: it repeats seed 1 of" in told[0]
