@@ -103,12 +103,12 @@ def _table(argv: Sequence[str] | None) -> int:
         group_by=arguments.group_by,
     )
     report = read_report(folders, view)
-    for form, target in targets.items():
-        if target != _STDOUT:
-            _write(Path(target), _FORMS[form](report))
     if arguments.plots is not None:
         files = report.plots(Path(arguments.plots))
         print(f"{len(files)} pictures in {arguments.plots}", file=sys.stderr)
+    for form, target in targets.items():
+        if target != _STDOUT:
+            _write(Path(target), _FORMS[form](report))
     print(_FORMS[printed[0]](report) if printed else report.markdown())
     return 0
 
