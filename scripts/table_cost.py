@@ -64,7 +64,7 @@ def write(folder: Path, source: Path, result: dict[str, Any], setting: tuple[str
 
 
 def measure(folder: Path, options: tuple[str, ...]) -> tuple[float, float]:
-    """Seconds and MB at its peak of one rlkd-table."""
+    """Seconds and MB at its peak of one rlkd-table; Linux counts at least what this process holds when it forks."""
     begun = time.perf_counter()
     command = [sys.executable, "-m", "rlkd_run.results.cli", str(folder), *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})

@@ -6,6 +6,8 @@ import importlib.util
 import json
 from pathlib import Path
 
+import pytest
+
 from rlkd_run.results.report import read_report
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "table_cost.py"
@@ -26,6 +28,6 @@ def test_synthetic_folders_are_read_in_full(tmp_path: Path, told: list[str]) -> 
     cells = read_report([tmp_path / "runs"], tell=told.append).cells
     assert [cell.n for cell in cells] == [3, 3, 3, 3]
     assert told == []
-    seconds, megabytes = script.measure(tmp_path / "runs", ())
-    assert 0 < seconds < 60
-    assert 5 < megabytes < 300
+    assert script.measure(tmp_path / "runs", ())[0] > 0
+    with pytest.raises(SystemExit, match="failed"):
+        script.measure(tmp_path / "none", ())
