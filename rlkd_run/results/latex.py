@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from rlkd_run.results.table import Head, Table
@@ -32,6 +33,8 @@ _SPECIAL = {
     "‡": r"\ddag{}",
     "\n": " ",
 }
+_MINUS = re.compile(r"(?<![\w.}])-(?=\d)")
+"""A hyphen that stands before a number, and after none and no name."""
 
 
 def latex(tables: Iterable[Table]) -> str:
@@ -41,7 +44,8 @@ def latex(tables: Iterable[Table]) -> str:
 
 def escaped(text: str) -> str:
     """Text that LaTeX prints as it stands; what pdfTeX's fonts do not hold becomes a question mark."""
-    return "".join(_SPECIAL.get(sign, sign if sign.isprintable() and sign <= "ÿ" else "?") for sign in text)
+    signs = (_SPECIAL.get(sign, sign if sign.isprintable() and sign <= "ÿ" else "?") for sign in text)
+    return _MINUS.sub("$-$", "".join(signs))
 
 
 def _float(table: Table) -> str:
@@ -50,6 +54,7 @@ def _float(table: Table) -> str:
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escaped(_caption(table))}}}",
+        r"\smallskip",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
@@ -72,7 +77,7 @@ def _caption(table: Table) -> str:
 def _head(head: Head) -> str:
     if not head.broken:
         return escaped(head.text)
-    return r"\shortstack{" + r" \\ ".join(map(escaped, head.broken)) + "}"
+    return r"\shortstack[r]{" + r" \\[1pt] ".join(map(escaped, head.broken)) + "}"
 
 
 def _line(texts: Sequence[str]) -> str:

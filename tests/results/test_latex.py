@@ -28,14 +28,17 @@ def runs(run_folder: Write, result: Make, teacher_result: Make, tmp_path: Path) 
 def test_one_float_a_table(runs: Path) -> None:
     text = read_report([runs], View(layout="paper")).latex()
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == text.count(r"\bottomrule") == 3
-    assert r"method & \shortstack{resnet56 \\ resnet20} & \shortstack{wrn\_40\_2 \\ resnet20} \\" in text
+    assert (
+        r"method & \shortstack[r]{resnet56 \\[1pt] resnet20} & \shortstack[r]{wrn\_40\_2 \\[1pt] resnet20} \\" in text
+    )
     assert r"kd & 60.05 $\pm$ 0.07 (2) &  \\" in text
-    assert r"\quad $\Delta$ & -10.61 \ddag{} &  \\" in text
+    assert r"\quad $\Delta$ & $-$10.61 \ddag{} &  \\" in text
     assert r"\caption{Teachers. Top-1 test accuracy" in text
 
 
 def test_what_means_something_to_latex_is_escaped() -> None:
     assert escaped("a_b & 5 % {x} $ # \\ é →") == r"a\_b \& 5 \% \{x\} \$ \# \textbackslash{} é ?"
+    assert escaped("-0.12 to -0.10, 72.10-72.50, resnet-20") == "$-$0.12 to $-$0.10, 72.10-72.50, resnet-20"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
