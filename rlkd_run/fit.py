@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from rlkd_run.checkpoint import Checkpoints
@@ -31,12 +30,14 @@ class History:
 
     Attributes:
         rows: one an epoch, as in ``metrics.csv``.
+        temperatures: one an epoch whose instances had temperatures of their own, as in ``temperatures.csv``.
         seconds: spent in training steps, over all sittings.
         images: trained on, over all sittings.
         wall_seconds: spent altogether, with evaluation and saving, over all sittings.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
+    temperatures: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     images: int = 0
     wall_seconds: float = 0.0
@@ -118,10 +119,15 @@ class Fit:
                 self._epoch(stop)
                 row = self._row()
                 self.history.rows.append(row)
+                profile = trainer.instances.profile()
+                if profile:
+                    self.history.temperatures.append({"epoch": trainer.epoch, **profile})
                 if "val_top1" in row:
                     trainer.note_validation(row["val_top1"])
                 self._save()
                 self.folder.write_metrics(self.history.rows)
+                if self.history.temperatures:
+                    self.folder.write_temperatures(self.history.temperatures)
                 if events is not None:
                     self._log(events, row)
                 print(_line(row, trainer.schedule.epochs), flush=True)
@@ -190,16 +196,12 @@ class Fit:
             accuracy = measure()
             row |= {f"{prefix}_top1": accuracy.top1, f"{prefix}_top5": accuracy.top5}
         row |= with_spread(trainer.meter.read())
-        seen = self._temperatures()
+        seen = trainer.instances.seen()
         if len(seen):
             row |= {"t_min": float(seen.min()), "t_max": float(seen.max())}
         row |= {name: float(value) for name, value in trainer.objective.metrics().items()}
         row["images_per_second"] = self.history.cost()["images_per_second"]
         return row
-
-    def _temperatures(self) -> Tensor:
-        """All temperatures of the epoch that has ended; none where there is no teacher."""
-        return self.trainer.temperatures[torch.isfinite(self.trainer.temperatures)]
 
     def _events(self, stack: ExitStack) -> SummaryWriter | None:
         if not self.runtime.tensorboard:
@@ -213,7 +215,7 @@ class Fit:
             if name != "epoch" and math.isfinite(value):
                 group, _, rest = name.partition("_")
                 events.add_scalar(f"{group}/{rest or group}", value, row["epoch"])
-        seen = self._temperatures()
+        seen = self.trainer.instances.seen()
         if len(seen):
             events.add_histogram("t/histogram", seen, row["epoch"])
         events.flush()

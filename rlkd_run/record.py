@@ -1,9 +1,10 @@
 """What a run leaves in its folder, and the lock that keeps two processes from writing there at once.
 
-status.json    where the run stands; written at every epoch, so that it tells also of a run that was killed
-config.yaml    the resolved configuration
-metrics.csv    a row an epoch
-result.json    written once, at the end
+status.json       where the run stands; written at every epoch, so that it tells also of a run that was killed
+config.yaml       the resolved configuration
+metrics.csv       a row an epoch
+temperatures.csv  a row an epoch in which instances had temperatures of their own: their spread, by label, by entropy
+result.json       written once, at the end
 """
 
 from __future__ import annotations
@@ -173,12 +174,19 @@ class RunFolder:
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """``metrics.csv``, whole: a row an epoch, columns in the order in which they first appear."""
+        self._write_csv("metrics.csv", rows)
+
+    def write_temperatures(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """``temperatures.csv``, whole: a row an epoch, columns as `instances.Instances.profile` names them."""
+        self._write_csv("temperatures.csv", rows)
+
+    def _write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        self._write("metrics.csv", text.getvalue())
+        self._write(name, text.getvalue())
 
     def write_result(self, values: Mapping[str, Any]) -> None:
         """``result.json``: the run is finished.

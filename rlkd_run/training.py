@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlkd_run.data.dataset import TrainLoader
+from rlkd_run.instances import Instances
 from rlkd_run.layer_rates import LayerRates
 from rlkd_run.meters import EpochMeter
 from rlkd_run.objectives import Objective, StepLosses
@@ -31,6 +32,7 @@ class Trainer:
         epoch: whole epochs done.
         step: steps done of the epoch under way.
         meter: means of the epoch under way.
+        instances: temperatures of the epoch under way.
     """
 
     def __init__(
@@ -57,7 +59,7 @@ class Trainer:
         self.epoch = 0
         self.step = 0
         self.meter = EpochMeter(device)
-        self.temperatures = torch.full((loader.num_images,), torch.nan, device=device)
+        self.instances = Instances(loader.num_images, device)
         self._first_bad_step = torch.tensor(-1, device=device)
         self._best: dict[str, Any] = {}  # of the phase under way: validation accuracy and weights, if the next asks
 
@@ -81,7 +83,7 @@ class Trainer:
         epoch = self.epoch + 1
         if self.step == 0:
             self.meter.reset()
-            self.temperatures.fill_(torch.nan)
+            self.instances.reset()
             self._begin_phase(epoch)
             if self.layer_rates is not None:
                 self.layer_rates.update(self.optimizer.param_groups)
@@ -136,8 +138,7 @@ class Trainer:
             temperature = losses.temperature.float()
             values["t_mean"] = temperature.mean()
             values["t_square"] = temperature.square().mean()
-            start = self.step * self.loader.batch_size
-            self.temperatures[start : start + size] = temperature
+            self.instances.note(self.step * self.loader.batch_size, temperature, losses.logits, target)
         self.meter.add(values, size)
         bad = ~torch.isfinite(loss) & (self._first_bad_step < 0)
         self._first_bad_step = torch.where(bad, self.step, self._first_bad_step)
@@ -155,7 +156,7 @@ class Trainer:
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "meter": self.meter.state_dict(),
-            "temperatures": self.temperatures,
+            "instances": self.instances.state_dict(),
             "best": self._best,
             "generator": torch.get_rng_state(),
             "cuda_generators": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
@@ -167,7 +168,7 @@ class Trainer:
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.meter.load_state_dict(state["meter"])
-        self.temperatures.copy_(state["temperatures"])
+        self.instances.load_state_dict(state["instances"])
         self._best = state["best"]
         torch.set_rng_state(state["generator"])
         if self.device.type == "cuda" and state["cuda_generators"]:

@@ -21,7 +21,12 @@ def test_the_wheel_runs_from_anywhere() -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall("site")
-    for wanted in ("rlkd_run/py.typed", "rlkd_run/conf/config.yaml", "rlkd_run/results/reported.yaml"):
+    for wanted in (
+        "rlkd_run/py.typed",
+        "rlkd_run/conf/config.yaml",
+        "rlkd_run/results/reported.yaml",
+        "rlkd_run/results/page.js",
+    ):
         assert wanted in names
     assert {name for name in names if name.startswith("rlkd_run/conf/")} == {
         f"rlkd_run/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "conf").rglob("*.yaml")

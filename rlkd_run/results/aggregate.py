@@ -7,6 +7,7 @@ import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from rlkd_run.results.notices import Tell, tell_on_stderr
 from rlkd_run.results.records import DISTILL, Record
@@ -20,6 +21,9 @@ from rlkd_run.results.reported import (
     temperature_order,
 )
 from rlkd_run.results.settings import Deviation, deviations, settings_of
+
+Select = Literal["best", "last"]
+"""Which epoch's accuracy is compared: that with the best top-1 on the test set, or the final one."""
 
 
 @dataclass(frozen=True)
@@ -79,17 +83,28 @@ class Cell:
     @property
     def best(self) -> Spread:
         """Top-1 of the best epoch."""
-        return _spread([record.top1.best for record in self.records])
+        return self.top1("best")
 
     @property
     def last(self) -> Spread:
         """Top-1 of the last epoch."""
-        return _spread([record.top1.last for record in self.records])
+        return self.top1("last")
 
-    @property
-    def difference(self) -> float | None:
-        """Measured minus reported, in points: best epoch against best epoch, which is what the literature reports."""
-        return None if self.paper is None else self.best.mean - self.paper.top1
+    def top1(self, select: Select) -> Spread:
+        """Top-1 of the selected epoch."""
+        spread = Spread.of([getattr(record.top1, select) for record in self.records])
+        assert spread is not None  # a cell has a record, and every record these values
+        return spread
+
+    def top5(self, select: Select) -> Spread | None:
+        """Top-5 of the epoch that top-1 selects; None where a run did not measure it."""
+        return Spread.of([None if record.top5 is None else getattr(record.top5, select) for record in self.records])
+
+    def difference(self, select: Select) -> float | None:
+        """Measured minus reported, in points; None where the two are not of the same epoch, or nothing is reported."""
+        if self.paper is None or not self.paper.is_comparable(select):
+            return None
+        return self.top1(select).mean - self.paper.top1
 
 
 def aggregate(records: Iterable[Record], *, tell: Tell = tell_on_stderr) -> list[Cell]:
@@ -112,12 +127,6 @@ def aggregate(records: Iterable[Record], *, tell: Tell = tell_on_stderr) -> list
             tell(f"{record.folder} is not counted: it repeats seed {record.seed} of {kept.folder}, {equal}.")
     cells = [_cell(tuple(runs[seed] for seed in sorted(runs))) for runs in groups.values()]
     return sorted(_told_apart(cells), key=_order)
-
-
-def _spread(values: Sequence[float]) -> Spread:
-    spread = Spread.of(values)
-    assert spread is not None  # a cell has a record, and every record these values
-    return spread
 
 
 def _label(record: Record) -> tuple[str | None, ...]:
@@ -165,16 +174,27 @@ def _order(cell: Cell) -> tuple[object, ...]:
         _rank(record.temperature or "", temperature_order()),
         _rank(record.agent or "", ("", "paper")),
         len(cell.deviations),
-        tuple(_natural(setting) for setting in cell.settings),
+        tuple(natural(setting) for setting in cell.settings),
         record.cell,
     )
 
 
+def paper_ranks(method: str, temperature: str) -> tuple[object, ...]:
+    """Sort key: the paper's methods first, in its order, and under each its temperatures; then the others by name.
+
+    Args:
+        method: base method.
+        temperature: as `Cell.temperature` names it, with the agent's preset.
+    """
+    name, _, preset = temperature.partition(" ")
+    return _rank(method, method_order()), _rank(name, temperature_order()), preset
+
+
 def _rank(name: str, known: Sequence[str]) -> tuple[int, list[tuple[float, str]]]:
-    return (known.index(name), []) if name in known else (len(known), _natural(name))
+    return (known.index(name), []) if name in known else (len(known), natural(name))
 
 
-def _natural(text: str) -> list[tuple[float, str]]:
+def natural(text: str) -> list[tuple[float, str]]:
     """Sort key under which numbers within a name count as numbers: `lr=0.05` < `lr=0.1`, `resnet8` < `resnet20`."""
     parts = re.split(r"(\d+(?:\.\d+)?)", text)
     return [(float(part), "") if i % 2 else (math.inf, part) for i, part in enumerate(parts)]

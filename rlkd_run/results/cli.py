@@ -6,14 +6,26 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rlkd_run import __version__
 from rlkd_run.errors import ConfigError
-from rlkd_run.results.report import read_report
+from rlkd_run.results.report import Report, View, read_report
+from rlkd_run.results.selection import Condition
 
 _STDOUT = "-"
+
+_FORMS: dict[str, Callable[[Report], str]] = {
+    "csv": lambda report: report.csv().rstrip("\n"),
+    "latex": Report.latex,
+    "html": Report.html,
+}
+_HELP = {
+    "csv": "every figure, one row a setting",
+    "latex": "tables with booktabs rules",
+    "html": "one page with tables that can be sorted, pictures, configurations and environments",
+}
 
 _DESCRIPTION = """\
 Print the results of finished runs as a Markdown table beside the paper's numbers: mean and standard deviation over
@@ -22,10 +34,12 @@ named on standard error and left out; the table appears all the same."""
 
 _EPILOG = """\
 examples:
-  rlkd-table outputs                     every run below outputs/
-  rlkd-table outputs other/outputs       several folders in one table
-  rlkd-table outputs --csv               CSV in place of Markdown, with top-5, seeds and images/s
-  rlkd-table outputs --csv results.csv   the Markdown table, and the CSV in a file
+  rlkd-table outputs                            every run below outputs/
+  rlkd-table outputs other/outputs              several folders in one table
+  rlkd-table outputs --where method=kd,dkd      some of the runs
+  rlkd-table outputs --group-by recipe.epochs   tables of their own for every number of epochs
+  rlkd-table outputs --csv results.csv          the Markdown table, and the CSV in a file
+  rlkd-table outputs --html page.html --plots pictures
 
 exit codes: 0 a table was printed; 1 it could not be written; 2 a folder is missing or holds no finished run"""
 
@@ -66,41 +80,83 @@ def _table(argv: Sequence[str] | None) -> int:
     parser = _parser()
     arguments = parser.parse_intermixed_args(argv)
     folders: list[str] = arguments.folders
-    target: str | None = arguments.csv
-    if target is not None and os.path.isdir(target):
-        # `--csv outputs`: argparse takes the folder for the file, and a folder can only be meant to be read.
-        folders, target = [target, *folders], _STDOUT
+    targets: dict[str, str] = {}
+    for form in _FORMS:
+        target = getattr(arguments, form)
+        if target is not None and os.path.isdir(target):
+            # `--csv outputs`: argparse takes the folder for the file, and a folder can only be meant to be read.
+            folders, target = [target, *folders], _STDOUT
+        if target is not None:
+            targets[form] = target
     if not folders:
         parser.error("name at least one FOLDER with runs, such as `rlkd-table outputs`.")
-    report = read_report(folders)
-    if target == _STDOUT:
-        print(report.csv(), end="")
-        return 0
-    if target is not None:
-        try:
-            Path(target).write_text(report.csv(), encoding="utf-8", newline="")
-        except OSError as error:
-            raise ConfigError(f"{target} cannot be written ({error.strerror}).") from error
-    print(report.markdown())
+    printed = [form for form, target in targets.items() if target == _STDOUT]
+    if len(printed) > 1:
+        parser.error(
+            f"only one of {', '.join(f'--{form}' for form in printed)} can be printed: give the others a FILE."
+        )
+    view = View(
+        layout=arguments.layout,
+        select=arguments.select,
+        whole=arguments.whole,
+        where=tuple(map(Condition.parse, arguments.where)),
+        group_by=arguments.group_by,
+    )
+    report = read_report(folders, view)
+    if arguments.plots is not None:
+        files = report.plots(Path(arguments.plots))
+        print(f"{len(files)} pictures in {arguments.plots}", file=sys.stderr)
+    for form, target in targets.items():
+        if target != _STDOUT:
+            _write(Path(target), _FORMS[form](report))
+    print(_FORMS[printed[0]](report) if printed else report.markdown())
     return 0
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(f"{text}\n", encoding="utf-8", newline="")
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written ({error.strerror}).") from error
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rlkd-table",
-        usage="%(prog)s [-h] [--version] [--csv [FILE]] FOLDER...",
+        usage="%(prog)s [options] FOLDER...",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folders", metavar="FOLDER", nargs="*", help="a run's folder, or a folder with runs below")
-    parser.add_argument(
-        "--csv",
-        nargs="?",
-        const=_STDOUT,
-        metavar="FILE",
-        help="without FILE: print CSV in place of Markdown; with FILE: write the CSV there and print Markdown",
+    which = parser.add_argument_group("which runs")
+    which.add_argument(
+        "--where",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="only runs with it, such as method=kd, seed=0,1,2 or recipe.epochs=240; may be repeated",
     )
+    which.add_argument("--group-by", metavar="KEY", help="tables of their own for every value, such as method")
+    how = parser.add_argument_group("how")
+    how.add_argument(
+        "--layout",
+        choices=("auto", "paper", "list"),
+        default="auto",
+        help="paper: pairs in columns, methods in rows; list: a row for every setting; auto (default): paper for a "
+        "data set with several pairs",
+    )
+    how.add_argument("--whole", action="store_true", help="show the pairs of the paper that were not run as well")
+    how.add_argument(
+        "--select",
+        choices=("best", "last"),
+        default="best",
+        help="which epoch is compared (default: best on the test set, which is what the paper reports)",
+    )
+    forms = parser.add_argument_group("forms", "without FILE they are printed in place of Markdown")
+    for form in _FORMS:
+        forms.add_argument(f"--{form}", nargs="?", const=_STDOUT, metavar="FILE", help=_HELP[form])
+    forms.add_argument("--plots", metavar="DIR", help="pictures, each as PNG and SVG, written to this folder")
     parser.add_argument("--version", action="version", version=f"rlkd-run {__version__}")
     return parser
 

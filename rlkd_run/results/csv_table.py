@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from rlkd_run.results.aggregate import Cell, Spread
 
@@ -40,16 +40,22 @@ COLUMNS = (
     "wall_seconds_mean",
     "cell",
 )
-"""Accuracies in percent, `difference` in points; `top5_best` is of the epoch with the best top-1; `;` splits lists."""
+"""Accuracies in percent; `difference` is best epoch minus paper, in points; `top5_best` is of the epoch with the best
+top-1; `;` splits lists."""
 
 
-def csv_table(cells: Iterable[Cell]) -> str:
-    """Write cells as CSV with a header; figures with four decimals, empty where there is none."""
+def csv_table(cells: Sequence[Cell], groups: Sequence[str] | None = None) -> str:
+    """Write cells as CSV with a header; figures with four decimals, empty where there is none.
+
+    Args:
+        cells: one a row.
+        groups: the group of each, in a first column; None: they are not split.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, COLUMNS if groups is None else ("group", *COLUMNS), lineterminator="\n")
     writer.writeheader()
-    for cell in cells:
-        writer.writerow(_row(cell))
+    for i, cell in enumerate(cells):
+        writer.writerow(_row(cell) if groups is None else {"group": groups[i], **_row(cell)})
     return text.getvalue()
 
 
@@ -71,14 +77,14 @@ def _row(cell: Cell) -> dict[str, str]:
         "seeds": ";".join(map(str, cell.seeds)),
         **_spread("top1_best", cell.best),
         **_spread("top1_last", cell.last),
-        **_spread("top5_best", Spread.of([None if r.top5 is None else r.top5.best for r in cell.records])),
-        **_spread("top5_last", Spread.of([None if r.top5 is None else r.top5.last for r in cell.records])),
+        **_spread("top5_best", cell.top5("best")),
+        **_spread("top5_last", cell.top5("last")),
         "teacher_top1_mean": _mean([r.teacher_top1 for r in cell.records]),
         "teacher_top5_mean": _mean([r.teacher_top5 for r in cell.records]),
         "paper_top1": "" if paper is None else _figure(paper.top1),
         "paper_source": "" if paper is None else paper.source,
         "paper_protocol": "" if paper is None else paper.protocol,
-        "difference": "" if cell.difference is None else _figure(cell.difference),
+        "difference": _difference(cell.difference("best")),
         "deviations": ";".join(f"{d.key}={d.value}" for d in cell.deviations),
         "images_per_second_mean": _mean([r.images_per_second for r in cell.records]),
         "wall_seconds_mean": _mean([r.wall_seconds for r in cell.records]),
@@ -96,6 +102,10 @@ def _spread(name: str, spread: Spread | None) -> dict[str, str]:
 def _mean(values: list[float | None]) -> str:
     spread = Spread.of(values)
     return "" if spread is None else _figure(spread.mean)
+
+
+def _difference(points: float | None) -> str:
+    return "" if points is None else _figure(points)
 
 
 def _figure(value: float) -> str:

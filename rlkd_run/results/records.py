@@ -23,6 +23,7 @@ RESULT = "result.json"
 STATUS = "status.json"
 DISTILL = "distill"
 TRAIN_TEACHER = "train_teacher"
+_ENVIRONMENT = ("packages", "code", "machine")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class Record:
 
     `top1`, `top5` are those of the network that was trained: the student, or the teacher where `task` is
     `train_teacher`; `student`, `method`, `temperature` and `teacher_top1` are None there. `agent` is the preset of
-    RLKD's agent, None under another temperature. `config` is flat: dotted key -> value. `cell` is the hash of
-    everything that can change the result but the seed. Accuracies in percent.
+    RLKD's agent, None under another temperature. `config` is flat: dotted key -> value; so is `environment`, the
+    packages, code and machine as far as they are recorded. `cell` is the hash of everything that can change the result
+    but the seed. Accuracies in percent.
     """
 
     folder: Path
@@ -64,6 +66,7 @@ class Record:
     wall_seconds: float | None
     cell: str
     config: Mapping[str, object]
+    environment: Mapping[str, object]
 
     @property
     def pair(self) -> str:
@@ -210,6 +213,7 @@ def _record(folder: Path, fields: Fields) -> Record:
         wall_seconds=fields.number_or_none("wall_seconds"),
         cell=fields.child("identity").text("cell"),
         config=flatten(fields.child("config").values),
+        environment=flatten({key: fields.values[key] for key in _ENVIRONMENT if key in fields.values}),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -33,6 +33,10 @@ class Reported:
     top1: float
     source: str
     protocol: str
+
+    def is_comparable(self, select: Literal["best", "last"]) -> bool:
+        """Whether it is of that epoch, or does not say of which it is."""
+        return select == "best" or not self.protocol.startswith("best")
 
 
 def reported(pair: str, method: str, temperature: str, dataset: str) -> Reported | None:

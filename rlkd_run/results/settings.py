@@ -13,9 +13,9 @@ PAPER_EPOCHS = 240
 
 # Keys that cannot change a result, or only say where something lies. `dataset.root` can, for a data set that is nothing
 # but a folder: it is used where nothing else tells two cells apart.
-_WEAK_PREFIXES = ("runtime.", "task.", "hydra.")
+_WEAK_PREFIXES = ("runtime.", "task.", "hydra.", "choices.")
 _STRONG_KEYS = frozenset({"runtime.precision", "runtime.teacher_precision"})
-_WEAK_KEYS = frozenset({"output_root", "run", "dataset.root", "dataset.download"})
+_WEAK_KEYS = frozenset({"output_root", "series", "run", "plugins", "dataset.root", "dataset.download"})
 
 # Keys whose values follow another's unless set. Where they do, naming them beside it says nothing more.
 _LEADER_OF = {
@@ -106,7 +106,7 @@ def settings_of(configs: Sequence[FlatConfig], cells: Sequence[str]) -> list[tup
     """
     everything = sorted({key for config in configs for key in config} - {"seed"})
     differing = [key for key in everything if len({shown(c[key]) if key in c else None for c in configs}) > 1]
-    strong = [key for key in differing if not _is_weak(key) and not _follows(key, configs)]
+    strong = [key for key in differing if not is_weak(key) and not _follows(key, configs)]
     for keys in (strong, differing):
         told = [tuple(f"{key}={shown(config[key])}" for key in keys if key in config) for config in configs]
         if len(set(told)) == len(configs):
@@ -160,5 +160,6 @@ def _follows(key: str, configs: Sequence[FlatConfig]) -> bool:
     return len(pairs) == len({value for value, _ in pairs})
 
 
-def _is_weak(key: str) -> bool:
+def is_weak(key: str) -> bool:
+    """Whether a key cannot change a result, or only says where something lies."""
     return key in _WEAK_KEYS or (key.startswith(_WEAK_PREFIXES) and key not in _STRONG_KEYS)

@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import load_file
 from support import TINY, Ended
 
+from rlkd_run.results.epochs import read_epochs
+
 NO_TORCH = """
 import sys
 from rlkd_run.cli import main
@@ -90,6 +92,11 @@ def test_a_run_leaves_its_records(rlkd_run: Callable[..., Ended]) -> None:
     for row in rows:
         assert 1 < float(row["t_min"]) < float(row["t_mean"]) < float(row["t_max"]) < 10
         assert float(row["agent_updates"]) > 0
+    spread = read_epochs(folder / "temperatures.csv")
+    assert spread.epochs == (1, 2)
+    assert [sum(counts) for counts in zip(*spread.numbered("histogram").values(), strict=True)] == [160, 160]
+    assert set(spread.numbered("class")) == set(range(10))
+    assert spread.columns["t_min"] == tuple(float(f"{float(row['t_min']):.5g}") for row in rows)
     assert float(rows[-1]["test_top1"]) == result["student"]["top1"]["last"]
     assert all(torch.isfinite(value).all() for value in load_file(folder / "student.safetensors").values())
     assert list((folder / "tensorboard").glob("events*"))

@@ -96,6 +96,8 @@ def test_killed_ten_times_and_more(rlkd_run_process: Callable[..., Ended]) -> No
     for name, value in expected.items():
         assert torch.equal(value, found[name]), name
     assert metrics("undisturbed") == metrics("killed")
+    temperatures = [next(Path(root, "runs").glob("*/temperatures.csv")) for root in ("undisturbed", "killed")]
+    assert temperatures[0].read_bytes() == temperatures[1].read_bytes()
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -37,7 +37,7 @@ def test_mean_and_sample_deviation_by_hand(cells: Callable[..., list[Cell]], res
     assert (cell.n, cell.seeds) == (3, (0, 1, 2))
     assert cell.paper is not None
     assert cell.paper.top1 == 70.66
-    assert cell.difference == pytest.approx(71.0 - 70.66)
+    assert cell.difference("best") == pytest.approx(71.0 - 70.66)
     assert told == []
 
 
@@ -166,7 +166,7 @@ def test_no_paper_number_for_what_the_paper_did_not_measure(
 ) -> None:
     (cell,) = cells(result(patch))
     assert cell.paper is None
-    assert cell.difference is None
+    assert cell.difference("best") is None
 
 
 def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teacher_result: Make) -> None:

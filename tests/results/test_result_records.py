@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,28 @@ def test_every_truncation_is_named_and_skipped(run_folder: Write, result: Make, 
     for length in range(len(whole)):
         file.write_text(whole[:length])
         assert refused().startswith(f"{file} is skipped: it is not valid JSON (")
+
+
+def test_any_damage_leaves_a_table(run_folder: Write, result: Make, tmp_path: Path, told: list[str]) -> None:
+    """Whatever stands in a record, it is told of or shown, in every form."""
+    run_folder("good", result({"identity.cell": "good"}))
+    file = run_folder("bad", {}) / "result.json"
+    whole, chance = json.dumps(result(seed=1)), random.Random(0)
+    outcomes = set()
+    for _ in range(200):
+        signs = list(whole)
+        for _ in range(chance.randint(1, 8)):
+            signs[chance.randrange(len(signs))] = chance.choice('{}[]",:0129.eEN-\\\x00\u2603\n')
+        file.write_text("".join(signs))
+        told.clear()
+        report = read_report([tmp_path / "outputs"], tell=told.append)
+        shown = len(report.cells)
+        assert shown + len(told) == 2, told
+        assert all(str(file) in sentence for sentence in told)
+        for text in (report.markdown(), report.latex(), report.csv()):
+            assert "71.00" in text
+        outcomes.add(shown)
+    assert outcomes == {1, 2}
 
 
 def _keys(values: dict[str, Any], prefix: str = "") -> list[str]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,7 +76,31 @@ def test_wrong_arguments_exit_2(arguments: list[str], capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert "usage: rlkd-table [-h] [--version] [--csv [FILE]] FOLDER..." in capsys.readouterr().err
+    assert "usage: rlkd-table [options] FOLDER..." in capsys.readouterr().err
+
+
+def test_the_commands_of_the_pages_work(
+    run_folder: Write, result: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_folder("first", result())
+    monkeypatch.chdir(tmp_path)
+    root = Path(__file__).parents[2]
+    text = "".join((root / page).read_text() for page in ("README.md", "docs/tables.md"))
+    commands = re.findall(r"^ {4}rlkd-table (outputs.*)$", text, re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        assert main(shlex.split(command, comments=True)) == 0, command
+    assert {"page.html", "pictures", "table1.csv", "table1.tex"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_forms_are_printed_one_at_a_time(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([str(outputs), "--csv", "--latex"])
+    assert caught.value.code == 2
+    assert "only one of --csv, --latex can be printed: give the others a FILE." in capsys.readouterr().err
+    assert main([str(outputs), "--latex", "--csv", str(tmp_path / "x.csv")]) == 0
+    assert capsys.readouterr().out.startswith("% Needs in the preamble")
+    assert (tmp_path / "x.csv").read_text().startswith("task,dataset,pair,")
 
 
 def test_only_unfinished_runs(status_folder: Write, capsys: pytest.CaptureFixture[str]) -> None:

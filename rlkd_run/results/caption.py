@@ -1,0 +1,88 @@
+"""The sentences that the numbers of a table need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rlkd_run.results.aggregate import Cell, Select
+from rlkd_run.results.notices import listed
+from rlkd_run.results.settings import Deviation
+from rlkd_run.results.significance import beyond_seeds
+
+DEVIATES = "†"
+"""Stands on rows that were not run under the paper's recipe."""
+
+BEYOND = "‡"
+"""Stands on differences that the seeds do not explain."""
+
+_EPOCHS = {
+    "best": "Best epoch: the highest test accuracy of all epochs, so it is chosen on the test set",
+    "last": "last epoch: after the final one",
+}
+
+
+def several_datasets(cells: Sequence[Cell]) -> bool:
+    """Whether a column or a table has to say which data set it is about."""
+    return len({cell.first.dataset for cell in cells}) > 1
+
+
+def is_beyond(cell: Cell, select: Select) -> bool:
+    """Whether the paper's number is none that one more seed would be expected to give."""
+    paper = cell.paper
+    return paper is not None and paper.is_comparable(select) and beyond_seeds(cell.top1(select), paper.top1)
+
+
+def measured(cells: Sequence[Cell]) -> str:
+    """`Top-1 test accuracy on cifar100 in percent, mean ± …`, without a last full stop."""
+    where = "" if several_datasets(cells) else f" on {cells[0].first.dataset}"
+    spread = ", mean ± sample standard deviation over n seeds" if any(cell.n > 1 for cell in cells) else ""
+    return f"Top-1 test accuracy{where} in percent{spread}"
+
+
+def both_epochs(*, top5: Select | None) -> str:
+    """What the columns of both epochs are, and of which epoch the column of top-5 is, if there is one."""
+    added = "" if top5 is None else f". Top-5: of the {top5} epoch, chosen by top-1"
+    return f"{_EPOCHS['best']}; {_EPOCHS['last']}{added}."
+
+
+def one_epoch(select: Select) -> str:
+    """What the only accuracy of a table is."""
+    text = _EPOCHS[select]
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def against_paper(cells: Sequence[Cell], select: Select, *, beside: Sequence[Cell] = ()) -> list[str]:
+    """Whose numbers the paper's are, how they are compared, and what the marks mean, where there are any.
+
+    Args:
+        cells: with their differences.
+        select: which epoch is compared.
+        beside: further cells, shown without a difference.
+    """
+    lines = []
+    papers = [cell.paper for cell in cells if cell.paper is not None]
+    if papers:
+        sources = listed(dict.fromkeys(f"{paper.source} ({paper.protocol})" for paper in papers))
+        if any(paper.is_comparable(select) for paper in papers):
+            lines.append(f"Paper: {sources}. Δ: {select} epoch minus paper, in points.")
+        else:
+            lines.append(f"Paper: {sources}; the last epoch is not compared with a best one.")
+    if any(is_beyond(cell, select) for cell in cells):
+        lines.append(
+            f"{BEYOND} More than the seeds explain: the paper's number lies outside the 95 % prediction interval of "
+            "one more seed."
+        )
+    marked = [deviation for cell in (*cells, *beside) for deviation in cell.deviations]
+    if marked:
+        lines.append(
+            f"{DEVIATES} Not run under the paper's recipe, so not comparable with its numbers: {_deviations(marked)}."
+        )
+    return lines
+
+
+def _deviations(marked: Iterable[Deviation]) -> str:
+    """`recipe.epochs=2 or 5 (paper 240), …` over all rows."""
+    values: dict[tuple[str, str], dict[str, None]] = {}
+    for deviation in marked:
+        values.setdefault((deviation.key, deviation.paper), {})[deviation.value] = None
+    return listed(f"{key}={' or '.join(own)} (paper {paper})" for (key, paper), own in values.items())

@@ -1,0 +1,53 @@
+"""Whether RLKD is better than fixed and than random temperatures, as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rlkd_run.results.aggregate import Select
+from rlkd_run.results.figures import signed
+from rlkd_run.results.significance import ENOUGH_SEEDS, Comparison
+from rlkd_run.results.table import Column, Table, table_of
+
+
+def comparison_table(comparisons: Sequence[Comparison], select: Select, title: str = "") -> Table:
+    """Write comparisons down, one row each.
+
+    Args:
+        comparisons: at least one.
+        select: the epoch whose accuracy was compared.
+        title: added to the table's own.
+    """
+    datasets, lengths = {one.dataset for one in comparisons}, {one.epochs for one in comparisons}
+    columns = [
+        *([Column[Comparison]("data set", lambda one: one.dataset)] if len(datasets) > 1 else []),
+        Column[Comparison]("method", lambda one: one.method),
+        *([Column[Comparison]("epochs", lambda one: str(one.epochs), right=True)] if len(lengths) > 1 else []),
+        Column[Comparison]("compared", lambda one: f"{one.treatment} - {one.baseline}"),
+        Column[Comparison]("pairs", lambda one: str(len(one.pairs)), right=True),
+        Column[Comparison]("seeds", lambda one: str(one.seeds), right=True),
+        Column[Comparison]("difference", lambda one: signed(one.mean), right=True),
+        Column[Comparison]("95 % interval", _interval, right=True),
+        Column[Comparison]("p", _p, right=True),
+        Column[Comparison]("remark", lambda one: "too few seeds" if one.too_small else ""),
+    ]
+    caption = [
+        f"Differences in top-1 of the {select} epoch, in points, between runs of the same seed that differ in nothing "
+        "but the temperature: mean over the pairs of networks. Seeds: of the pair that has fewest.",
+        "Interval and two-sided p: Student's t on the paired differences, each pair with a mean of its own; not "
+        "corrected for the number of comparisons.",
+    ]
+    if any(one.too_small for one in comparisons):
+        caption.append(f"Too few seeds: below {ENOUGH_SEEDS}, which is too small to conclude anything.")
+    own = "RLKD against other temperatures"
+    return table_of(columns, comparisons, caption, f"{own}, {title}" if title else own)
+
+
+def _interval(one: Comparison) -> str:
+    if one.half_width is None:
+        return ""
+    return f"{signed(one.mean - one.half_width)} to {signed(one.mean + one.half_width)}"
+
+
+def _p(one: Comparison) -> str:
+    return "" if one.p is None else "< 0.001" if one.p < 0.001 else f"{one.p:.3f}"

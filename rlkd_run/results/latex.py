@@ -1,0 +1,84 @@
+"""Tables -> LaTeX with booktabs rules, to be read in by a document that uses booktabs and graphicx."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from rlkd_run.results.table import Head, Table
+
+_PREAMBLE = r"% Needs in the preamble: \usepackage{booktabs,graphicx}"
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "_": r"\_",
+    "%": r"\%",
+    "&": r"\&",
+    "#": r"\#",
+    "$": r"\$",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # after \\ a bracket would be taken for an argument
+    "]": "{]}",
+    "±": r"$\pm$",
+    "Δ": r"$\Delta$",
+    "√": r"$\surd$",
+    "·": r"$\cdot$",
+    "†": r"\dag{}",
+    "‡": r"\ddag{}",
+    "\n": " ",
+}
+_MINUS = re.compile(r"(?<![\w.}])-(?=\d)")
+"""A hyphen that stands before a number, and after none and no name."""
+
+
+def latex(tables: Iterable[Table]) -> str:
+    """Write tables down, each as a `table` float that shrinks where it is wider than the text."""
+    return "\n\n".join([_PREAMBLE, *map(_float, tables)])
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX prints as it stands; what pdfTeX's fonts do not hold becomes a question mark."""
+    signs = (_SPECIAL.get(sign, sign if sign.isprintable() and sign <= "ÿ" else "?") for sign in text)
+    return _MINUS.sub("$-$", "".join(signs))
+
+
+def _float(table: Table) -> str:
+    alignment = "".join("r" if head.right else "l" for head in table.heads)
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escaped(_caption(table))}}}",
+        r"\smallskip",
+        r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        rf"\begin{{tabular}}{{{alignment}}}",
+        r"\toprule",
+        _line([_head(head) for head in table.heads]),
+        r"\midrule",
+    ]
+    for row in table.rows:
+        if row.ruled:
+            lines.append(r"\midrule")
+        first, *others = map(escaped, row.texts)
+        lines.append(_line([rf"\quad {first}" if row.belongs else first, *others]))
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"])
+
+
+def _caption(table: Table) -> str:
+    title = [f"{table.title}."] if table.title else []
+    return " ".join([*title, *table.caption])
+
+
+def _head(head: Head) -> str:
+    if not head.broken:
+        return escaped(head.text)
+    return r"\shortstack[r]{" + r" \\[1pt] ".join(map(escaped, head.broken)) + "}"
+
+
+def _line(texts: Sequence[str]) -> str:
+    return " & ".join(texts) + r" \\"

@@ -1,0 +1,56 @@
+"""Learning curves, and what the agent notes of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from rlkd_run.results.aggregate import Cell
+from rlkd_run.results.notices import Tell
+from rlkd_run.results.plots.figure import label, legend, line_styles, over_epochs, panels
+from rlkd_run.results.plots.seeds import curve, metrics
+
+AGENT = {
+    "agent_reward": "reward",
+    "agent_actor_loss": "actor loss",
+    "agent_critic_loss": "critic loss",
+    "agent_calibration_loss": "calibration loss",
+    "agent_clip_fraction": "share clipped",
+    "agent_action_std": "std of actions",
+}
+"""Columns of metrics.csv and what they are."""
+
+
+def learning_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
+    """Test accuracy over epochs: a panel a pair, a line a temperature, a band over its seeds."""
+    pairs = list(dict.fromkeys(cell.first.pair for cell in cells))
+    styles = line_styles(cells)
+    figure, grid = panels(len(pairs))
+    for pair, axes in zip(pairs, grid, strict=True):
+        for cell in (cell for cell in cells if cell.first.pair == pair):
+            found = curve(metrics(cell, tell), "test_top1")
+            if found is not None:
+                colour, style = styles[label(cell)]
+                found.draw(axes, color=colour, linestyle=style, label=label(cell))
+        over_epochs(axes, pair, "test top-1 (%)")
+    legend(figure)
+    return figure
+
+
+def agent_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
+    """What the agent noted: a panel a quantity, a line a cell; points where it learnt."""
+    figure, grid = panels(len(AGENT))
+    several = len({cell.first.pair for cell in cells}) > 1
+    for i, cell in enumerate(cells):
+        runs = metrics(cell, tell)
+        name = f"{cell.first.pair}, {label(cell)}" if several else label(cell)
+        for column, axes in zip(AGENT, grid, strict=True):
+            found = curve(runs, column)
+            if found is not None:
+                style = ("-", "--", ":", "-.")[i // 10 % 4]
+                found.draw(axes, color=f"C{i % 10}", linestyle=style, marker=".", markersize=3, label=name)
+    for words, axes in zip(AGENT.values(), grid, strict=True):
+        over_epochs(axes, words)
+    legend(figure)
+    return figure

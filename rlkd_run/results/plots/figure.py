@@ -1,0 +1,137 @@
+"""What all pictures share: size, type, colours, and how they are written."""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from rlkd_run.results.aggregate import Cell
+
+STYLE: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "lines.linewidth": 1.2,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "image.cmap": "viridis",
+    "svg.hashsalt": "rlkd-run",  # equal records give equal files
+}
+_DPI = 200
+_CHARACTER, _LINE = 0.065, 0.17  # width and height in inches
+_LONGEST = 80  # characters of a label
+COLUMNS = 3
+"""Panels beside each other, which at their usual width fill the text of a page."""
+
+# The colours of Okabe and Ito, which the colour-blind can tell apart; a line style each, so that a printer can too.
+_KNOWN = {"fixed": ("#000000", "-"), "ctkd": ("#e69f00", "--"), "rlkd": ("#0072b2", "-"), "random": ("#999999", ":")}
+_OTHERS = ("#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b2a000")
+_STYLES = ("-.", "--", "-", ":")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure that is drawn when it is wanted.
+
+    Attributes:
+        name: of its files, without ending.
+        title: what it shows, in a sentence.
+        draw: makes the figure.
+    """
+
+    name: str
+    title: str
+    draw: Callable[[], Figure]
+
+    def save(self, folder: Path) -> list[Path]:
+        """Write it as PNG (200 dots an inch) and SVG.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        files = []
+        with mpl.rc_context(STYLE):
+            figure = self.draw()
+            for ending, options in (("png", {"dpi": _DPI}), ("svg", {"metadata": {"Date": None}})):
+                files.append(folder / f"{self.name}.{ending}")
+                figure.savefig(files[-1], **options)
+        return files
+
+    def svg(self) -> bytes:
+        """The picture as SVG."""
+        file = io.BytesIO()
+        with mpl.rc_context(STYLE):
+            self.draw().savefig(file, format="svg", metadata={"Date": None})
+        return file.getvalue()
+
+
+def panels(count: int, *, height: float = 1.8, beside: int = 0) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in rows of at most three, each 2.2 and `height` inches.
+
+    Args:
+        count: at least one.
+        height: of a panel, in inches.
+        beside: characters that the names to the left of the first column need.
+    """
+    columns = min(count, COLUMNS)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(max(2.2 * columns, 3.4) + _CHARACTER * beside, height * rows + 0.5))
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for unused in axes[count:]:
+        unused.remove()
+    return figure, axes[:count]
+
+
+def line_styles(cells: Sequence[Cell]) -> dict[str, tuple[str, str]]:
+    """Colour and line style by the label of a cell: those of well-known temperatures are always the same."""
+    labels = dict.fromkeys(label(cell) for cell in cells)
+    free = [(colour, style) for style in _STYLES for colour in _OTHERS]
+    styles: dict[str, tuple[str, str]] = {}
+    for text in labels:
+        known = _KNOWN.get(text)
+        styles[text] = free[len(styles) % len(free)] if known is None else known
+    return styles
+
+
+def label(cell: Cell) -> str:
+    """Temperature, and what tells a cell from others of its name: its settings or, where those are many, its hash."""
+    text = ", ".join([cell.temperature, *cell.settings])
+    return text if len(text) <= _LONGEST else f"{cell.temperature}, cell={cell.first.cell}"
+
+
+def title(cell: Cell) -> str:
+    """Names the panel of a cell, in lines that are no wider than it."""
+    return "\n".join([cell.first.pair, *textwrap.wrap(label(cell), 34)])
+
+
+def over_epochs(axes: Axes, title: str, quantity: str = "") -> None:
+    """Say that a panel's horizontal axis is epochs, which come in whole numbers."""
+    axes.set(title=title, xlabel="epoch", ylabel=quantity)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+
+
+def legend(figure: Figure) -> None:
+    """One legend for all panels, below them; nothing where there are no labels."""
+    entries = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        entries.update(dict(zip(labels, handles, strict=True)))
+    if entries:
+        width = int(figure.get_figwidth() / _CHARACTER)
+        columns = max(1, min(len(entries), width // (10 + max(map(len, entries)))))
+        figure.set_figheight(figure.get_figheight() + _LINE * (math.ceil(len(entries) / columns) - 1))
+        figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)

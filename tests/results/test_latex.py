@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rlkd_run.results.latex import escaped
+from rlkd_run.results.report import View, read_report
+
+Make = Callable[..., dict[str, Any]]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def runs(run_folder: Write, result: Make, teacher_result: Make, tmp_path: Path) -> Path:
+    run_folder("0", result({"student.top1.best": 60.0}))
+    run_folder("1", result({"student.top1.best": 60.1}, seed=1))
+    run_folder("2", result({"teacher.name": "wrn_40_2", "epochs": 20}, temperature="rlkd", agent="paper"))
+    run_folder("3", result({"student.name": "50%_of_{x}&y$z#^~<|>\\é→"}, dataset="digits"))
+    run_folder("4", teacher_result())
+    return tmp_path / "outputs"
+
+
+def test_one_float_a_table(runs: Path) -> None:
+    text = read_report([runs], View(layout="paper")).latex()
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == text.count(r"\bottomrule") == 3
+    assert (
+        r"method & \shortstack[r]{resnet56 \\[1pt] resnet20} & \shortstack[r]{wrn\_40\_2 \\[1pt] resnet20} \\" in text
+    )
+    assert r"kd & 60.05 $\pm$ 0.07 (2) &  \\" in text
+    assert r"\quad $\Delta$ & $-$10.61 \ddag{} &  \\" in text
+    assert r"\caption{Teachers. Top-1 test accuracy" in text
+
+
+def test_what_means_something_to_latex_is_escaped() -> None:
+    assert escaped("a_b & 5 % {x} $ # \\ é →") == r"a\_b \& 5 \% \{x\} \$ \# \textbackslash{} é ?"
+    assert escaped("-0.12 to -0.10, 72.10-72.50, resnet-20") == "$-$0.12 to $-$0.10, 72.10-72.50, resnet-20"
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.parametrize("layout", ["paper", "list"])
+def test_it_compiles(layout: Any, runs: Path, tmp_path: Path) -> None:
+    tables = read_report([runs], View(layout=layout, whole=True)).latex()
+    document = rf"\documentclass{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{tables}\end{{document}}"
+    (tmp_path / "tables.tex").write_text(document)
+    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout
+    assert (tmp_path / "tables.pdf").stat().st_size > 1000
+    assert "Overfull" not in done.stdout

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from rlkd_run.results.aggregate import Spread, aggregate
+from rlkd_run.results.records import read_record
+from rlkd_run.results.report import table_for
+from rlkd_run.results.significance import Comparison, beyond_seeds, comparisons, paired_test
+
+Make = Callable[..., dict[str, Any]]
+Write = Callable[..., Path]
+
+FIXED = (70.0, 70.5, 71.0, 70.25, 70.75)
+RLKD = (70.5, 70.75, 71.75, 70.5, 71.5)
+
+
+@pytest.fixture
+def put(run_folder: Write, result: Make) -> Callable[..., None]:
+    """Write runs of seeds 0, 1, … with these accuracies, under one temperature and one cell."""
+
+    def write(temperature: str, accuracies: Sequence[float], cell: str = "", **patch: Any) -> None:
+        agent = "paper" if temperature == "rlkd" else None
+        own = {key.replace("__", "."): value for key, value in patch.items()}
+        for seed, top1 in enumerate(accuracies):
+            values = {
+                "student.top1.best": top1,
+                "student.top1.last": top1 - 1,
+                "identity.cell": f"{temperature}{cell}",
+                "config.temperature.name": temperature,
+                **own,
+            }
+            run = result(values, temperature=temperature, agent=agent, seed=seed)
+            run_folder(f"{temperature}{cell}{seed}", run)
+
+    return write
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> Callable[..., list[Comparison]]:
+    def read(select: Any = "best") -> list[Comparison]:
+        return comparisons(aggregate(map(read_record, sorted((tmp_path / "outputs").iterdir()))), select)
+
+    return read
+
+
+def test_one_pair_is_the_paired_t_test(put: Callable[..., None], compared: Callable[..., list[Comparison]]) -> None:
+    put("fixed", FIXED)
+    put("rlkd", RLKD)
+    (found,) = compared()
+    expected = stats.ttest_rel(RLKD, FIXED)
+    assert (found.pairs, found.seeds, found.too_small) == (("resnet56-resnet20",), 5, False)
+    assert found.mean == pytest.approx(0.5)
+    assert found.p == pytest.approx(expected.pvalue, rel=1e-9)
+    assert found.half_width == pytest.approx(expected.confidence_interval(0.95).high - 0.5, rel=1e-9)
+
+
+def test_pairs_are_pooled_each_with_a_mean_of_its_own() -> None:
+    blocks = [[0.1, 0.3, 0.2], [1.0, 1.4]]
+    # Means 0.2 and 1.2; squares 0.02 + 0.08 over 3 degrees; standard error √(0.0333 (1/3 + 1/2)) / 2 = 0.0833.
+    mean, half_width, p = paired_test(blocks)
+    assert mean == pytest.approx(0.7)
+    assert half_width == pytest.approx(stats.t.ppf(0.975, 3) / 12, rel=1e-9)
+    assert p == pytest.approx(2 * stats.t.sf(0.7 * 12, 3), rel=1e-9)
+
+
+def test_pooling_keeps_its_promise_where_nothing_differs() -> None:
+    generator = stats.norm(0, 0.2).rvs(size=(400, 3, 3), random_state=0)
+    own = [0.0, 5.0, -5.0]  # a pair's own difference must not pass for noise, and they cancel
+    rejected = 0
+    for blocks in generator:
+        _, _, p = paired_test([(block + shift).tolist() for block, shift in zip(blocks, own, strict=True)])
+        assert p is not None
+        rejected += p < 0.05
+    assert 8 <= rejected <= 34  # 20 expected, three standard deviations to either side
+
+
+def test_what_one_seed_and_equal_seeds_can_tell() -> None:
+    assert paired_test([[0.5], [0.25]]) == (0.375, None, None)
+    assert paired_test([[0.5, 0.5]]) == (0.5, 0.0, 0.0)
+    assert paired_test([[0.0, 0.0]]) == (0.0, 0.0, 1.0)
+
+
+def test_only_runs_that_differ_in_the_temperature_alone(
+    put: Callable[..., None], compared: Callable[..., list[Comparison]]
+) -> None:
+    put("rlkd", RLKD[:3])
+    put("fixed", FIXED[:2], config__temperature__value=4)
+    put("fixed", (1.0, 2.0, 3.0), "-lr", config__recipe__lr=0.1)
+    put("fixed", (69.5, 69.75, 69.75), "-two", config__temperature__value=2, config__runtime__device="cuda")
+    put("random", (70.0, 70.0, 70.0))
+    put("ctkd", (71.0, 71.0, 71.0))
+    found = {one.baseline: one for one in compared("last")}
+    assert {name: (one.seeds, one.mean, one.too_small) for name, one in found.items()} == {
+        "fixed (temperature.value=2)": (3, pytest.approx(4 / 3), True),
+        "fixed (temperature.value=4)": (2, pytest.approx(0.375), True),
+        "random": (3, pytest.approx(1.0), True),
+    }
+
+
+def test_short_runs_are_not_pooled_with_long_ones(
+    put: Callable[..., None], compared: Callable[..., list[Comparison]]
+) -> None:
+    for policy, gain in (("fixed", 0), ("rlkd", 1)):
+        put(policy, (70.0 + gain, 71.0 + gain))
+        put(policy, (30.0 + 2 * gain, 31.0 + 2 * gain), "short", epochs=20, config__recipe__epochs=20)
+    assert {(one.epochs, one.mean, one.pairs) for one in compared()} == {
+        (240, 1.0, ("resnet56-resnet20",)),
+        (20, 2.0, ("resnet56-resnet20",)),
+    }
+
+
+def test_the_table_says_that_it_is_too_small(put: Callable[..., None], tmp_path: Path) -> None:
+    put("fixed", FIXED[:3])
+    put("rlkd", RLKD[:3])
+    text = table_for([tmp_path / "outputs"])
+    assert "RLKD against other temperatures" in text
+    assert "| kd     | rlkd - fixed |     1 |     3 |      +0.50 | -0.12 to +1.12 | 0.074 | too few seeds |" in text
+    assert "Too few seeds: below 5, which is too small to conclude anything." in text
+
+
+def test_five_seeds_are_enough(put: Callable[..., None], tmp_path: Path) -> None:
+    put("fixed", FIXED)
+    put("rlkd", RLKD)
+    assert "oo few seeds" not in table_for([tmp_path / "outputs"])
+
+
+@pytest.mark.parametrize(
+    ("values", "paper", "beyond"),
+    [
+        # n = 3, std 1: 4.303 · √(4/3) = 4.968.
+        ([69.0, 70.0, 71.0], 74.96, False),
+        ([69.0, 70.0, 71.0], 74.98, True),
+        ([69.0, 70.0, 71.0], 65.02, True),
+        ([70.0], 0.0, False),
+        ([70.0, 70.0], 70.01, True),
+    ],
+)
+def test_what_the_seeds_explain(values: list[float], paper: float, beyond: bool) -> None:
+    spread = Spread.of(values)
+    assert spread is not None
+    assert beyond_seeds(spread, paper) is beyond
+
+
+def test_the_mark_stands_on_the_difference(put: Callable[..., None], tmp_path: Path) -> None:
+    put("fixed", (60.0, 60.1, 60.2))
+    text = table_for([tmp_path / "outputs"])
+    assert "| 70.66 | -10.56 ‡ |" in text
+    assert "‡ More than the seeds explain" in text
