@@ -6,6 +6,7 @@ is reported at once and nothing has been written.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,7 @@ from rlkd_run.errors import ConfigError
 
 _CHOICE_GROUPS = (*GROUPS, "pair", "experiment")
 _NOT_OPTIONS = ("hydra",)
+_LAUNCHER_EXTRAS = ("joblib", "submitit", "ray")
 
 Choices = Callable[[str], list[str]]
 """What a group offers, by the group's name."""
@@ -48,12 +50,14 @@ class Command:
     Attributes:
         runs: one typed, validated configuration a job; a single one unless the command is a sweep.
         is_sweep: whether the command asked for a sweep (which may have one job).
-        hydra_overrides: the overrides of Hydra's own keys, e.g. its launcher.
+        hydra_overrides: the overrides of Hydra's own keys, e.g. of its launcher.
+        launcher: the choice in Hydra's group ``hydra/launcher``; an experiment may make it as well.
     """
 
     runs: list[RunConfig]
     is_sweep: bool
     hydra_overrides: list[str]
+    launcher: str
 
 
 def compose_command(
@@ -88,16 +92,22 @@ def compose_command(
             for text in _values(override)
         ]
         choices = functools.cache(functools.partial(_choices, search))  # Hydra reads yaml files at every question
+        _check_launcher(parsed, choices, problems)
         own = _check_groups([override for override in parsed if not _is_hydra(override)], choices, problems)
-        probe = _compose([*fixed, *(_values(override)[0] for override in own if _is_group(override, choices))])
-        own = _check_keys(own, probe, problems)
-        preset = _preset_sweep(probe, own) if _sweeps_itself(probe) else []
-        jobs = itertools.product(*(_values(override) for override in [*preset, *own]))
-        runs = [_typed(_compose([*fixed, *job]), plugins, problems) for job in jobs]
+        is_sweep = multirun or any(override.is_sweep_override() for override in own)
+        runs, launcher = [], "basic"
+        compose_job = _composer(fixed)
+        for variant in _by_experiment(own):  # each experiment may sweep something else
+            probe = _compose([*fixed, *(_values(override)[0] for override in variant if _is_group(override, choices))])
+            launcher = str(probe.hydra.runtime.choices["hydra/launcher"])
+            variant = _check_keys(variant, probe, problems)
+            if _sweeps_itself(probe):
+                is_sweep, variant = True, _with_preset(probe, variant)
+            jobs = itertools.product(*(_values(override) for override in variant))
+            runs += [_typed(compose_job(job), plugins, problems) for job in jobs]
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    is_sweep = multirun or bool(preset) or any(override.is_sweep_override() for override in own)
-    return Command(runs, is_sweep, fixed)
+    return Command(runs, is_sweep, fixed, launcher)
 
 
 def register_resolvers() -> None:
@@ -175,6 +185,32 @@ def _values(override: Override) -> list[str]:
     return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
 
+def _check_launcher(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> None:
+    """Complain of a launcher whose plugin is not installed."""
+    for override in overrides:
+        if override.key_or_group == "hydra/launcher":
+            name, valid = str(override.value()), choices("hydra/launcher")
+            extra = name.split("_")[0]
+            if name in valid:
+                continue
+            if extra in _LAUNCHER_EXTRAS:
+                problems.append(f"hydra/launcher={name} is not installed: pip install 'rlkd-run[{extra}]'.")
+            else:
+                problems.append(f"hydra/launcher={name} is not a choice; {nearest(name, valid)}")
+            raise ConfigError(problems)  # nothing composes with it
+
+
+def _by_experiment(overrides: Sequence[Override]) -> Iterator[list[Override]]:
+    """The overrides once for each experiment that they choose."""
+    for number, override in enumerate(overrides):
+        if override.key_or_group == "experiment" and override.is_sweep_override():
+            parser = OverridesParser.create()
+            for text in _values(override):
+                yield [*overrides[:number], parser.parse_override(text), *overrides[number + 1 :]]
+            return
+    yield list(overrides)
+
+
 def _check_groups(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> list[Override]:
     """Drop, with a complaint, what chooses something that a group does not offer."""
     good = []
@@ -235,17 +271,39 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(f"The configuration does not compose: {str(error).strip().splitlines()[0]}") from error
 
 
+def _composer(fixed: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:
+    """As `_compose`; jobs that differ in their seed alone are composed once, since Hydra reads every file again."""
+    once = functools.lru_cache(maxsize=1)(_compose)
+    parser = OverridesParser.create()
+
+    def compose_job(job: Sequence[str]) -> DictConfig:
+        seeds = [text for text in job if text.startswith("seed=")]
+        composed = copy.deepcopy(once((*fixed, *(text for text in job if text not in seeds))))
+        for text in seeds:
+            composed.seed = parser.parse_override(text).value()
+        return composed
+
+    return compose_job
+
+
 def _sweeps_itself(composed: DictConfig) -> bool:
     """Whether a yaml (an experiment) declares itself a sweep."""
     return str(OmegaConf.select(composed, "hydra.mode")).endswith("MULTIRUN")
 
 
-def _preset_sweep(composed: DictConfig, overrides: Sequence[Override]) -> list[Override]:
-    """What an experiment file sweeps (``hydra.sweeper.params``), less what the command line decides itself."""
+def _with_preset(composed: DictConfig, overrides: Sequence[Override]) -> list[Override]:
+    """The overrides with what an experiment file sweeps (``hydra.sweeper.params``), in the order of the file.
+
+    What the command line decides itself takes the place that the file has for it, so that the rest of the command line
+    (the seeds) varies fastest. Both networks together decide the pair.
+    """
     params = OmegaConf.to_container(composed.hydra.sweeper).get("params") or {}  # type: ignore[union-attr]
-    decided = {override.key_or_group for override in overrides}
+    decided = {override.key_or_group: override for override in overrides}
+    if {"teacher", "student"} <= decided.keys():
+        params.pop("pair", None)
     parser = OverridesParser.create()
-    return [parser.parse_override(f"{key}={value}") for key, value in params.items() if key not in decided]
+    preset = [decided.get(key) or parser.parse_override(f"{key}={value}") for key, value in params.items()]
+    return [*preset, *(override for override in overrides if override.key_or_group not in params)]
 
 
 def _typed(composed: DictConfig, plugins: Sequence[str], problems: list[str]) -> RunConfig:

@@ -58,6 +58,12 @@ class RuntimeOptions:
     channels_last: bool = option("memory layout NHWC", identity=False)
     fold_teacher: bool = option("teacher with its batch norms folded into convolutions", identity=False, neutral=True)
     eval_batch_size: int = option("images a step of evaluation", ge=1, identity=False)
+    jobs_per_gpu: Optional[int] = option(
+        "of a sweep on this machine: each job sees one GPU, and a GPU has at most so many; null: the launcher decides",
+        ge=1,
+        identity=False,
+        neutral=None,
+    )
     checkpoint_minutes: float = option("save also within an epoch when this long has passed", gt=0, identity=False)
     progress: bool = option("progress bar", identity=False)
     tensorboard: bool = option("write TensorBoard events", identity=False)

@@ -12,6 +12,7 @@ from pathlib import Path
 from rlkd_run import __version__
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.report import read_report
+from rlkd_run.results.status import status_report
 
 _STDOUT = "-"
 
@@ -23,6 +24,7 @@ named on standard error and left out; the table appears all the same."""
 _EPILOG = """\
 examples:
   rlkd-table outputs                     every run below outputs/
+  rlkd-table outputs/table1 --status how far a sweep has come
   rlkd-table outputs other/outputs       several folders in one table
   rlkd-table outputs --csv               CSV in place of Markdown, with top-5, seeds and images/s
   rlkd-table outputs --csv results.csv   the Markdown table, and the CSV in a file
@@ -72,6 +74,9 @@ def _table(argv: Sequence[str] | None) -> int:
         folders, target = [target, *folders], _STDOUT
     if not folders:
         parser.error("name at least one FOLDER with runs, such as `rlkd-table outputs`.")
+    if arguments.status:
+        print(status_report(folders))
+        return 0
     report = read_report(folders)
     if target == _STDOUT:
         print(report.csv(), end="")
@@ -88,7 +93,7 @@ def _table(argv: Sequence[str] | None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rlkd-table",
-        usage="%(prog)s [-h] [--version] [--csv [FILE]] FOLDER...",
+        usage="%(prog)s [-h] [--version] [--status] [--csv [FILE]] FOLDER...",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -100,6 +105,9 @@ def _parser() -> argparse.ArgumentParser:
         const=_STDOUT,
         metavar="FILE",
         help="without FILE: print CSV in place of Markdown; with FILE: write the CSV there and print Markdown",
+    )
+    parser.add_argument(
+        "--status", action="store_true", help="print where each run stands, also of a sweep that is under way"
     )
     parser.add_argument("--version", action="version", version=f"rlkd-run {__version__}")
     return parser

@@ -205,7 +205,7 @@ def test_a_sweep_runs_every_job_and_only_what_is_missing(rlkd_run_process: Calla
     sweep = [*TINY, "seed=0,1", "temperature=fixed,rlkd"]
     first = rlkd_run_process(*sweep)
     assert first.code == 0, first.err
-    assert "sweep     4 done, 0 not" in first.out
+    assert "sweep     4 done, 0 failed, 0 skipped" in first.out
     table = [line for line in first.out.splitlines() if line.startswith("| resnet14-resnet8")][-2:]
     assert all("±" in line for line in table)
     second = rlkd_run_process(*sweep)
@@ -216,7 +216,7 @@ def test_a_sweep_runs_every_job_and_only_what_is_missing(rlkd_run_process: Calla
 def test_a_failed_job_does_not_take_the_others_along(rlkd_run_process: Callable[..., Ended]) -> None:
     ended = rlkd_run_process(*TINY, "temperature=fixed", "recipe.lr=1e30,0.05")
     assert ended.code == 1
-    assert "sweep     1 done, 1 not" in ended.out
+    assert "sweep     1 done, 1 failed, 0 skipped" in ended.out
     assert "failed: The loss is not finite since step" in ended.out
 
 

@@ -144,7 +144,7 @@ def test_a_killed_job_of_a_sweep_is_on_record_and_resumed(rlkd_run_process: Call
     subprocess.run(["kill", "-9", str(job)], check=True)
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "sweep     1 done, 1 not" in out
+    assert "sweep     1 done, 1 failed, 0 skipped" in out
     assert "failed: killed by SIGKILL" in out
     again = rlkd_run_process(*sweep)
     assert again.code == 0, again.err

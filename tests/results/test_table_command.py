@@ -74,7 +74,7 @@ def test_wrong_arguments_exit_2(arguments: list[str], capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
-    assert "usage: rlkd-table [-h] [--version] [--csv [FILE]] FOLDER..." in capsys.readouterr().err
+    assert "usage: rlkd-table [-h] [--version] [--status] [--csv [FILE]] FOLDER..." in capsys.readouterr().err
 
 
 def test_only_unfinished_runs(status_folder: Write, capsys: pytest.CaptureFixture[str]) -> None:
