@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from support import TINY, Ended, command
-
-from rlkd_run.models.build import build_model
+from safetensors.torch import load_file
+from support import TINY, Ended, command, save_untrained_teacher
 
 TEACHER = "teacher.checkpoint=teacher.safetensors"
 # A checkpoint after every step, so that a kill often meets one that is being written.
@@ -29,9 +27,7 @@ STEPS = 13  # an epoch: 200 images in batches of 16
 
 @pytest.fixture(autouse=True)
 def _a_teacher_at_hand() -> None:
-    """Untrained: what it knows does not matter here, and its training would take most of the time."""
-    torch.manual_seed(0)
-    save_file(build_model("zoo", "resnet14", 10).state_dict(), "teacher.safetensors")
+    save_untrained_teacher()
 
 
 def final(root: str) -> dict[str, torch.Tensor]:
