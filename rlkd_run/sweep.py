@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 import hydra
@@ -23,6 +24,7 @@ from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
 from rlkd_run.results.status import standing
 from rlkd_run.teacher_weights import find_weights
+from rlkd_run.tuning import objective_of, ranking, ranking_table, try_settings
 
 
 def run_sweep(command: Command) -> int:
@@ -36,9 +38,30 @@ def run_sweep(command: Command) -> int:
         Interrupted: a signal asked for it; the jobs under way have saved their state.
     """
     runs = {folder_of(run): run for run in command.runs}
-    before = {folder for folder in runs if finished(folder)}
+    objective = objective_of(command.runs)
+    if command.search is not None and objective is not None:
+        before: set[Path] = set()
+        carry_out = partial(_carry_out, command=command, before=before)
+        runs = try_settings(command.search, objective, carry_out)
+    else:
+        before = {folder for folder in runs if finished(folder)}
+        print(f"sweep     {len(runs)} runs, {len(before)} finished before", flush=True)
+        _carry_out(runs, command=command, before=before)
+    done = [folder for folder in runs if finished(folder)]
+    for folder in done:
+        frozen_file(folder).unlink(missing_ok=True)
+    if done:
+        print(f"\n{table_for(done)}")
+    if objective is not None:
+        print(f"\n{ranking_table(ranking(runs, objective), objective)}")
+    print(f"\n{_summary(runs, before)}", flush=True)
+    return 0 if len(done) == len(runs) else 1
+
+
+def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[Path]) -> None:
+    """Run what has no result yet; what is found finished is noted in `before`."""
+    before.update(folder for folder in runs if finished(folder))
     waiting = {folder: run for folder, run in runs.items() if folder not in before}
-    print(f"sweep     {len(runs)} runs, {len(before)} finished before", flush=True)
     try:
         if command.launcher != "basic":  # a place in a cluster is not for waiting
             _launch(missing_teachers(waiting.values()), command)
@@ -46,15 +69,8 @@ def run_sweep(command: Command) -> int:
         # Another sweep that wants the same runs has been let do them, while this one did others.
         _launch({folder: run for folder, run in waiting.items() if _left(folder)}, command, wait=True)
     except Interrupted:
-        print(f"\n{_summary(runs, before)}", flush=True)
+        print(f"\n{_summary(runs, before & runs.keys())}", flush=True)
         raise
-    done = [folder for folder in runs if finished(folder)]
-    for folder in done:
-        frozen_file(folder).unlink(missing_ok=True)
-    if done:
-        print(f"\n{table_for(done)}")
-    print(f"\n{_summary(runs, before)}", flush=True)
-    return 0 if len(done) == len(runs) else 1
 
 
 def missing_teachers(runs: Iterable[RunConfig]) -> dict[Path, RunConfig]:

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rlkd_run.config.build import Problems, nearest
 from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import GROUPS, RunConfig
+from rlkd_run.config.search import Dimension, Search, Setting, listed_values, settled
 from rlkd_run.config.validate import contradictions
 from rlkd_run.errors import ConfigError
 
@@ -48,16 +49,19 @@ class Command:
     """A composed command line.
 
     Attributes:
-        runs: one typed, validated configuration a job; a single one unless the command is a sweep.
+        runs: one typed, validated configuration a job; a single one unless the command is a sweep. Of a search: the
+            corners of what it may choose from.
         is_sweep: whether the command asked for a sweep (which may have one job).
         hydra_overrides: the overrides of Hydra's own keys, e.g. of its launcher.
         launcher: the choice in Hydra's group ``hydra/launcher``; an experiment may make it as well.
+        search: set where ``trials`` asks that settings be chosen, not all run.
     """
 
     runs: list[RunConfig]
     is_sweep: bool
     hydra_overrides: list[str]
     launcher: str
+    search: Search | None = None
 
 
 def compose_command(
@@ -96,6 +100,7 @@ def compose_command(
         own = _check_groups([override for override in parsed if not _is_hydra(override)], choices, problems)
         is_sweep = multirun or any(override.is_sweep_override() for override in own)
         runs, launcher = [], "basic"
+        searches: list[Search | None] = []
         compose_job = _composer(fixed)
         for variant in _by_experiment(own):  # each experiment may sweep something else
             probe = _compose([*fixed, *(_values(override)[0] for override in variant if _is_group(override, choices))])
@@ -103,11 +108,63 @@ def compose_command(
             variant = _check_keys(variant, probe, problems)
             if _sweeps_itself(probe):
                 is_sweep, variant = True, _with_preset(probe, variant)
-            jobs = itertools.product(*(_values(override) for override in variant))
-            runs += [_typed(compose_job(job), plugins, problems) for job in jobs]
+            wanted = _search(compose_job, variant, plugins, problems)
+            if wanted is None:
+                jobs = itertools.product(*(_values(override) for override in variant))
+                runs += [_typed(compose_job(job), plugins, problems) for job in jobs]
+            elif not problems:
+                runs += [run for setting in wanted.corners() for run in _complained(wanted, setting, problems)]
+            searches.append(wanted)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    return Command(runs, is_sweep, fixed, launcher)
+    if len(searches) > 1 and any(searches):
+        raise ConfigError("trials searches one experiment at a time.")
+    return Command(runs, is_sweep, fixed, launcher, searches[0])
+
+
+def _search(
+    compose_job: Callable[[Sequence[str]], DictConfig],
+    overrides: Sequence[Override],
+    plugins: Sequence[str],
+    problems: list[str],
+) -> Search | None:
+    """The search that is asked for by ``trials``; None if every setting of the sweep is to be run."""
+    swept = [override for override in overrides if override.is_sweep_override() and override.key_or_group != "seed"]
+    plain = [text for override in overrides if override not in swept for text in _values(override)[:1]]
+    intervals = [override for override in swept if override.is_interval_sweep()]
+    asked = any(override.key_or_group == "trials" for override in overrides)
+    base = compose_job(plain) if asked or intervals else None
+    if base is None or base.trials is None:
+        problems.extend(
+            f"{override.input_line} has no list of values; trials=N lets Optuna try N of them."
+            for override in intervals
+        )
+        if intervals:
+            raise ConfigError(dict.fromkeys(problems))
+        return None
+    for override in swept:
+        if override.key_or_group in _CHOICE_GROUPS:
+            problems.append(f"{override.key_or_group} is a group, and trials searches values; search for each choice.")
+    if not swept:
+        problems.append("trials needs something to search, e.g. temperature.value=interval(1,10).")
+    seeds = next((list(listed_values(one)) for one in overrides if one.key_or_group == "seed"), [base.seed])
+
+    def settle(setting: Setting) -> list[RunConfig]:
+        found: list[str] = []
+        runs = [_typed(composed, plugins, found) for composed in settled(base, setting, seeds)]
+        if found:
+            raise ConfigError(dict.fromkeys(found))
+        return runs
+
+    return Search(base.trials, {override.key_or_group: Dimension.of(override) for override in swept}, settle)
+
+
+def _complained(search: Search, setting: Setting, problems: list[str]) -> list[RunConfig]:
+    try:
+        return search.settle(setting)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return []
 
 
 def register_resolvers() -> None:
