@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from rlkd_run.config.build import nearest
@@ -22,6 +23,8 @@ def contradictions(config: RunConfig) -> list[str]:
         _temperature(config, problems)
         _method(config, problems)
     _objective(config, problems)
+    if config.runtime.wandb is not None and importlib.util.find_spec("wandb") is None:
+        problems.append(f"runtime.wandb={config.runtime.wandb} needs Weights & Biases: pip install 'rlkd-run[wandb]'.")
     _task(config, problems)
     return problems
 

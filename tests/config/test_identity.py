@@ -35,6 +35,7 @@ def only(*overrides: str) -> RunConfig:
         "runtime.checkpoint_minutes=1",
         "runtime.eval_batch_size=7",
         "runtime.jobs_per_gpu=2",
+        "runtime.wandb_mode=offline",
         "student.lr=0.05",
         "recipe.tempbalance.high=2",  # recipe.lr_policy=none
         "recipe.tempbalance=null",
@@ -110,7 +111,7 @@ LATER = {
     "recipe": ("schedule", "lr_policy", "tempbalance"),
     "teacher": ("objective", "nasty"),
     "method": ("standardise",),
-    "runtime": ("jobs_per_gpu",),
+    "runtime": ("jobs_per_gpu", "wandb", "wandb_mode"),
 }
 LATER_OF_NO_GROUP = ("objective", "select_on_test", "trials")
 
