@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,11 @@ from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
 from rlkd_run.files import write_atomically
 from rlkd_run.gpu_slots import gpu_slot
 from rlkd_run.interrupt import STOPS
-from rlkd_run.locks import try_lock
+from rlkd_run.locks import is_locked, try_lock
 from rlkd_run.queue_files import frozen_file, lock_file, log_file
 from rlkd_run.record import RunFolder, finished, read_json
 
+_SAVES = 60.0  # seconds that jobs get to reach the end of a step and save
 _UNDER_SLURM = "submitit"
 _ENDS_BY_SIGNAL = 600.0  # seconds within which a scheduler that has announced a job's end brings it about
 
@@ -114,7 +116,7 @@ def run_job(composed: DictConfig) -> int:
         print(f"\n--- {folder}", flush=True)
         command = [sys.executable, "-m", "rlkd_run.worker", str(path), *(["--wait"] if composed.wait else [])]
         with gpu_slot(frozen.config.runtime.jobs_per_gpu, HydraConfig.get().job.num) as environment:
-            code = supervise(command, log=None if serial else log_file(folder), environment=environment)
+            code = supervise(command, lock, log=None if serial else log_file(folder), environment=environment)
         if not finished(folder):
             note_end(folder, code)
     return _stop_or_go_on(code, composed.launcher)
@@ -143,11 +145,18 @@ def _stop_or_go_on(code: int, launcher: str) -> int:
     return code
 
 
-def supervise(command: list[str], *, log: Path | None = None, environment: Mapping[str, str] | None = None) -> int:
+def supervise(
+    command: list[str],
+    note: IO[str],
+    *,
+    log: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Run a child process to its end, whatever signals come: a signal for this process is passed on.
 
     Args:
         command: of the child.
+        note: takes the machine, the process that started this one, and the child.
         log: takes what it prints; None: it prints where this process does.
         environment: what is added to this process's environment.
 
@@ -163,6 +172,9 @@ def supervise(command: list[str], *, log: Path | None = None, environment: Mappi
             env={**os.environ, **(environment or {})},
         )
         stack.enter_context(_passed_on_to(child))
+        note.truncate(0)
+        note.write(f"{socket.gethostname()} {os.getppid()} {child.pid}")
+        note.flush()
         try:
             return child.wait()
         except BaseException:  # a launcher's own signal handler ends this process: the child has to save first
@@ -188,6 +200,24 @@ def _passed_on_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         for number, handler in zip(numbers, previous, strict=True):
             signal.signal(number, handler)
+
+
+def stop_jobs_here(folders: Iterable[Path], number: int) -> None:
+    """Ask the jobs in this process's workers to stop, and wait until they have saved and are off their runs.
+
+    For a launcher that, when it is stopped itself, kills its workers and all that they have started.
+    """
+    asked = []
+    for folder in folders:
+        if is_locked(lock_file(folder)):
+            words = lock_file(folder).read_text().split()
+            if words[:2] == [socket.gethostname(), str(os.getpid())]:  # not another sweep's
+                asked.append(folder)
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(int(words[2]), number)
+    deadline = time.monotonic() + _SAVES
+    while any(is_locked(lock_file(folder)) for folder in asked) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def note_end(folder: Path, code: int) -> None:

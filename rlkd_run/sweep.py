@@ -7,10 +7,12 @@ job after the other by default) only schedules. What became of the jobs is read 
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import hydra
 
@@ -18,7 +20,7 @@ from rlkd_run.config.composition import Command, config_folder
 from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import Interrupted
-from rlkd_run.job import Frozen, folder_of, run_job
+from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here
 from rlkd_run.queue_files import frozen_file, log_file, worked_on
 from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
@@ -102,11 +104,20 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
         *(text for text in command.hydra_overrides if not text.startswith("hydra/launcher=")),
     ]
     previous, sys.argv = sys.argv, ["rlkd-run", "--multirun", *overrides]
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if command.launcher == "joblib":
+            stop_jobs_here(runs, number)
+        raise Interrupted(number)
+
+    handlers = [signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)]
     try:
         hydra.main(config_path=str(config_folder()), config_name="_job", version_base="1.3")(run_job)()
     except SystemExit as error:  # Hydra has printed what is wrong with its launcher; the folders tell what was done
         print(f"rlkd-run: the launcher {command.launcher} ended early (exit code {error.code}).", file=sys.stderr)
     finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
+            signal.signal(number, handler)
         sys.argv = previous
 
 

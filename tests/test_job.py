@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -71,7 +73,9 @@ def test_nothing_is_decided_where_there_is_nothing_to_decide(two_gpus: None, mon
 
 def test_the_child_sees_its_gpu_and_prints_into_its_log() -> None:
     program = f"import os, sys; print(os.environ[{VISIBLE!r}]); print('wrong', file=sys.stderr); sys.exit(3)"
-    assert supervise([sys.executable, "-c", program], log=Path("log"), environment={VISIBLE: "7"}) == 3
+    with open("note", "a") as note:
+        assert supervise([sys.executable, "-c", program], note, log=Path("log"), environment={VISIBLE: "7"}) == 3
+    assert Path("note").read_text().split()[:2] == [socket.gethostname(), str(os.getppid())]
     assert sorted(Path("log").read_text().split()) == ["7", "wrong"]
 
 

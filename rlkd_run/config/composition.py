@@ -16,26 +16,33 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlkd_run.config.build import Problems, nearest
+from rlkd_run.config.build import Problems
+from rlkd_run.config.overrides import (
+    CHOICE_GROUPS,
+    NOT_OPTIONS,
+    by_experiment,
+    check_groups,
+    check_keys,
+    check_launcher,
+    choices_of,
+    each_value,
+    is_group,
+    is_hydra,
+    is_searchpath,
+    parse_overrides,
+    search_path,
+)
 from rlkd_run.config.registry import load_plugins
-from rlkd_run.config.runconfig import GROUPS, RunConfig
+from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.search import Dimension, Search, Setting, listed_values, settled
 from rlkd_run.config.validate import contradictions
 from rlkd_run.errors import ConfigError
-
-_CHOICE_GROUPS = (*GROUPS, "pair", "experiment")
-_NOT_OPTIONS = ("hydra",)
-_LAUNCHER_EXTRAS = ("joblib", "submitit", "ray")
-
-Choices = Callable[[str], list[str]]
-"""What a group offers, by the group's name."""
 
 
 def config_folder() -> Path:
@@ -87,30 +94,32 @@ def compose_command(
     register_resolvers()
     problems: list[str] = []
     with _hydra():
-        parsed = _parse(overrides, problems)
-        search = _search_path(parsed, config_dirs, problems)
+        parsed = parse_overrides(overrides, problems)
+        search = search_path(parsed, config_dirs, problems)
         fixed = search + [
             text
             for override in parsed
-            if _is_hydra(override) and not _is_search(override)
-            for text in _values(override)
+            if is_hydra(override) and not is_searchpath(override)
+            for text in each_value(override)
         ]
-        choices = functools.cache(functools.partial(_choices, search))  # Hydra reads yaml files at every question
-        _check_launcher(parsed, choices, problems)
-        own = _check_groups([override for override in parsed if not _is_hydra(override)], choices, problems)
+        choices = functools.cache(functools.partial(choices_of, search))  # Hydra reads yaml files at every question
+        check_launcher(parsed, choices, problems)
+        own = check_groups([override for override in parsed if not is_hydra(override)], choices, problems)
         is_sweep = multirun or any(override.is_sweep_override() for override in own)
         runs, launcher = [], "basic"
         searches: list[Search | None] = []
         compose_job = _composer(fixed)
-        for variant in _by_experiment(own):  # each experiment may sweep something else
-            probe = _compose([*fixed, *(_values(override)[0] for override in variant if _is_group(override, choices))])
+        for variant in by_experiment(own):  # each experiment may sweep something else
+            probe = _compose(
+                [*fixed, *(each_value(override)[0] for override in variant if is_group(override, choices))]
+            )
             launcher = str(probe.hydra.runtime.choices["hydra/launcher"])
-            variant = _check_keys(variant, probe, problems)
+            variant = check_keys(variant, probe, problems)
             if _sweeps_itself(probe):
                 is_sweep, variant = True, _with_preset(probe, variant)
             wanted = _search(compose_job, variant, plugins, problems)
             if wanted is None:
-                jobs = itertools.product(*(_values(override) for override in variant))
+                jobs = itertools.product(*(each_value(override) for override in variant))
                 runs += [_typed(compose_job(job), plugins, problems) for job in jobs]
             elif not problems:
                 runs += [run for setting in wanted.corners() for run in _complained(wanted, setting, problems)]
@@ -130,7 +139,7 @@ def _search(
 ) -> Search | None:
     """The search that is asked for by ``trials``; None if every setting of the sweep is to be run."""
     swept = [override for override in overrides if override.is_sweep_override() and override.key_or_group != "seed"]
-    plain = [text for override in overrides if override not in swept for text in _values(override)[:1]]
+    plain = [text for override in overrides if override not in swept for text in each_value(override)[:1]]
     intervals = [override for override in swept if override.is_interval_sweep()]
     asked = any(override.key_or_group == "trials" for override in overrides)
     base = compose_job(plain) if asked or intervals else None
@@ -143,7 +152,7 @@ def _search(
             raise ConfigError(dict.fromkeys(problems))
         return None
     for override in swept:
-        if override.key_or_group in _CHOICE_GROUPS:
+        if override.key_or_group in CHOICE_GROUPS:
             problems.append(f"{override.key_or_group} is a group, and trials searches values; search for each choice.")
     if not swept:
         problems.append("trials needs something to search, e.g. temperature.value=interval(1,10).")
@@ -193,133 +202,6 @@ def _hydra() -> Iterator[None]:
         yield
 
 
-def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
-    parser, parsed = OverridesParser.create(), []
-    for text in overrides:
-        try:
-            parsed.append(parser.parse_override(text))
-        except HydraException:
-            problems.append(f"'{text}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10.")
-    return parsed
-
-
-def _is_hydra(override: Override) -> bool:
-    return override.key_or_group.split(".")[0].split("/")[0] == "hydra"
-
-
-def _is_search(override: Override) -> bool:
-    return override.key_or_group == "hydra.searchpath"
-
-
-def _search_path(overrides: Sequence[Override], config_dirs: Sequence[str], problems: list[str]) -> list[str]:
-    """The one override that holds the user's own folders of yaml files."""
-    paths = []
-    for folder in config_dirs:
-        if not Path(folder).is_dir():
-            problems.append(f"--config-dir {folder} is not a folder.")
-            continue
-        paths.append(f"file://{Path(folder).resolve()}")
-    for override in overrides:
-        if _is_search(override):
-            value = override.value()
-            paths.extend(str(path) for path in (value if isinstance(value, list) else [value]))
-    return [f"hydra.searchpath={paths}"] if paths else []
-
-
-def _choices(search: Sequence[str], group: str) -> list[str]:
-    loader = GlobalHydra.instance().config_loader()
-    return loader.get_group_options(group, config_name="config", overrides=list(search))
-
-
-def _is_group(override: Override, choices: Choices) -> bool:
-    return override.key_or_group in _CHOICE_GROUPS and bool(choices(override.key_or_group))
-
-
-def _values(override: Override) -> list[str]:
-    """Every value of a possibly swept override, each as an override of its own."""
-    if not override.is_sweep_override():
-        return [override.input_line or ""]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-
-
-def _check_launcher(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> None:
-    """Complain of a launcher whose plugin is not installed."""
-    for override in overrides:
-        if override.key_or_group == "hydra/launcher":
-            name, valid = str(override.value()), choices("hydra/launcher")
-            extra = name.split("_")[0]
-            if name in valid:
-                continue
-            if extra in _LAUNCHER_EXTRAS:
-                problems.append(f"hydra/launcher={name} is not installed: pip install 'rlkd-run[{extra}]'.")
-            else:
-                problems.append(f"hydra/launcher={name} is not a choice; {nearest(name, valid)}")
-            raise ConfigError(problems)  # nothing composes with it
-
-
-def _by_experiment(overrides: Sequence[Override]) -> Iterator[list[Override]]:
-    """The overrides once for each experiment that they choose."""
-    for number, override in enumerate(overrides):
-        if override.key_or_group == "experiment" and override.is_sweep_override():
-            parser = OverridesParser.create()
-            for text in _values(override):
-                yield [*overrides[:number], parser.parse_override(text), *overrides[number + 1 :]]
-            return
-    yield list(overrides)
-
-
-def _check_groups(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> list[Override]:
-    """Drop, with a complaint, what chooses something that a group does not offer."""
-    good = []
-    for override in overrides:
-        if not _is_group(override, choices):
-            good.append(override)
-            continue
-        group, valid = override.key_or_group, choices(override.key_or_group)
-        chosen = [text.split("=", 1)[1] if "=" in text else "null" for text in _values(override)]
-        wrong = [choice for choice in chosen if choice not in (*valid, "null")]
-        problems.extend(f"{group}={choice} is not a choice; {nearest(choice, valid)}" for choice in wrong)
-        if "null" in chosen and group in GROUPS:
-            problems.append(f"{group} cannot be left out; {nearest('', valid)}")
-            wrong.append("null")
-        if not wrong:
-            good.append(override)
-    return good
-
-
-def _flat(values: Any, prefix: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-
-
-def _check_keys(overrides: Sequence[Override], composed: DictConfig, problems: list[str]) -> list[Override]:
-    """Drop, with a complaint, what sets a key that the composed configuration does not have."""
-    values = OmegaConf.to_container(composed, resolve=False)
-    assert isinstance(values, dict)
-    valid = [key for key in _flat(values) if key.split(".")[0] not in _NOT_OPTIONS]
-    good = []
-    for override in overrides:
-        key = override.key_or_group
-        if key in (*_CHOICE_GROUPS, *valid) or override.is_add() or override.is_force_add():
-            good.append(override)
-        else:
-            problems.append(f"{key} is not an option; {_nearest_key(key, valid)}")
-    return good
-
-
-def _nearest_key(key: str, valid: Sequence[str]) -> str:
-    """Prefer the same last word in another group (``epochs`` -> ``recipe.epochs``), then the nearest spelling."""
-    word = key.split(".")[-1]
-    same = [candidate for candidate in valid if candidate.split(".")[-1] == word]
-    if same:
-        return f"did you mean {min(same, key=len)}?"
-    group = key.split(".")[0]
-    siblings = [candidate for candidate in valid if candidate.startswith(f"{group}.")]
-    return nearest(key, siblings or [*valid, *_CHOICE_GROUPS])
-
-
 def _compose(overrides: Sequence[str]) -> DictConfig:
     try:
         return compose("config", overrides=list(overrides), return_hydra_config=True)
@@ -367,8 +249,8 @@ def _typed(composed: DictConfig, plugins: Sequence[str], problems: list[str]) ->
     choices = OmegaConf.to_container(composed.hydra.runtime.choices)
     assert isinstance(choices, dict)
     derived: set[str] = set()
-    values = {str(key): _resolved(composed, str(key), derived) for key in composed if key not in _NOT_OPTIONS}
-    values["choices"] = {group: choice for group, choice in choices.items() if group in _CHOICE_GROUPS and choice}
+    values = {str(key): _resolved(composed, str(key), derived) for key in composed if key not in NOT_OPTIONS}
+    values["choices"] = {group: choice for group, choice in choices.items() if group in CHOICE_GROUPS and choice}
     values["plugins"] = list(plugins)
     found = Problems()
     config = RunConfig.build(values, found)

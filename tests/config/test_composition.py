@@ -290,7 +290,7 @@ def test_a_launcher_that_is_not_there(launcher: str, sentence: str) -> None:
         (["objective=val_top1"], "objective=val_top1 needs images to choose by; set dataset.val_split"),
         (["objective=loss"], "objective=loss is not a choice"),
         (["select_on_test=true"], "select_on_test=true is for objective=test_top1."),
-        (["trials=3"], "trials needs an objective"),
+        (["trials=3", "temperature=fixed", "temperature.value=1,2"], "trials needs an objective"),
     ],
 )
 def test_tuning_is_honest_or_refused(overrides: list[str], sentence: str) -> None:

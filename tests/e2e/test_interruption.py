@@ -157,6 +157,7 @@ def test_a_signal_stops_the_whole_sweep() -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
     assert out.count("--- outputs") == 1
+    assert "sweep     0 done, 0 failed, 0 skipped (finished before), 2 not finished" in out
     (folder,) = Path("outputs/runs").glob("*seed*")
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
 

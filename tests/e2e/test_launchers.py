@@ -53,6 +53,26 @@ def test_several_processes_and_a_teacher_that_is_missing(rlkd_run_process: Calla
     assert first.startswith("--- outputs/runs/")
 
 
+def test_a_signal_stops_all_processes_and_each_saves() -> None:
+    needs("joblib")
+    long = ["recipe.epochs=200", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = subprocess.Popen(command(*JOBS, *long), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while len({path.parent for path in Path("outputs/runs").glob("*/checkpoints/*.pt")}) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, (out, err)
+    assert "2 not finished" in out
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        states = [json.loads(path.read_text())["state"] for path in Path("outputs/runs").glob("*/status.json")]
+        if states == ["interrupted", "interrupted"]:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{states}")
+
+
 def test_ray(rlkd_run_process: Callable[..., Ended]) -> None:
     needs("ray")
     quiet = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
@@ -64,7 +84,7 @@ def test_a_pre_empted_job_of_submitit_is_requeued_and_resumes() -> None:
     """By submitit's local executor, which answers the signal as the one for Slurm does."""
     needs("submitit")
     long = [
-        "recipe.epochs=12",
+        "recipe.epochs=6",
         "recipe.batch_size=16",
         "runtime.checkpoint_minutes=1e-6",
         "hydra/launcher=submitit_local",
