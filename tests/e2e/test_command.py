@@ -34,10 +34,14 @@ finally:
         (["--version"], 0, "rlkd-run 0."),
         (["-sc", "query=bash"], 0, "teacher=resnet110"),
         (["teacher=resnet57"], 2, "did you mean resnet56?"),
+        (["task=export,evaluate", "run=x"], 2, "is not the folder of a finished run"),
+        (["objective=val_top1", "dataset.val_split=0.1", "task=evaluate", "run={run}", "-m"], 2, "not a sweep."),
         (["recipe.epochs=0", "agent.t_min=11"], 2, "recipe.epochs must be at least 1, not 0."),
     ],
 )
 def test_answers_without_importing_torch(arguments: list[str], code: int, words: str) -> None:
+    Path("result.json").write_text("{}")
+    arguments = [argument.format(run=Path.cwd()) for argument in arguments]
     environment = {"COMP_LINE": "rlkd-run teacher=resnet1", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
         [sys.executable, "-c", NO_TORCH, *arguments], capture_output=True, text=True, env=environment, timeout=60
