@@ -117,6 +117,11 @@ def compose_command(
             variant = check_keys(variant, probe, problems)
             if _sweeps_itself(probe):
                 is_sweep, variant = True, _with_preset(probe, variant)
+                if not problems:  # what is wrong with one job of a hundred is wrong with most: no need to compose all
+                    first = [each_value(override)[0] for override in variant if not override.is_interval_sweep()]
+                    _typed(compose_job(first), plugins, problems)
+                if problems:
+                    raise ConfigError(dict.fromkeys(problems))
             wanted = _search(compose_job, variant, plugins, problems)
             if wanted is None:
                 jobs = itertools.product(*(each_value(override) for override in variant))

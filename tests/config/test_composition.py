@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from rlkd_run.config import composition
+from rlkd_run.config.composition import _compose as compose
 from rlkd_run.config.composition import compose_command, config_folder
 from rlkd_run.config.identity import run_hash
 from rlkd_run.config.runconfig import GROUPS, RunConfig
@@ -260,6 +262,26 @@ def test_seeds_vary_fastest_and_experiments_follow_each_other() -> None:
     ]
     assert told[-1] == ("ablation_exploration", "lstm", 1)
     assert {run.teacher.model for run in command.runs} == {"vgg13"}
+
+
+@pytest.mark.parametrize("mistake", ["pair=resnet56-resnet21", "recipe.epochs=0"])
+def test_a_mistake_in_a_large_sweep_is_found_before_all_of_it_is_composed(
+    mistake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = []
+    monkeypatch.setattr(composition, "_compose", lambda overrides: composed.append(1) or compose(overrides))
+    assert len(problems_of("experiment=table3", mistake)) == 1
+    assert len(composed) <= 2
+
+
+def test_an_experiment_need_not_compose_without_what_it_sweeps(tmp_path: Path) -> None:
+    path = tmp_path / "mine/experiment/still.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "# @package _global_\ndefaults:\n  - override /method: ttm\n"  # which has no temperature to set
+        "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      temperature: fixed\n"
+    )
+    assert len(compose_command(["experiment=still"], config_dirs=[str(tmp_path / "mine")]).runs) == 1
 
 
 def test_both_networks_decide_the_pair() -> None:
