@@ -20,6 +20,10 @@ class ConfigError(Exception):
         super().__init__("\n".join(self.problems))
 
 
+class FolderBusy(ConfigError):
+    """Another process is at work in the run folder, so that this one must keep its hands off it."""
+
+
 class RunError(Exception):
     """A run that started well and cannot go on (loss not finite, disk full, ...): one sentence, exit code 1."""
 
@@ -36,6 +40,10 @@ class Interrupted(BaseException):
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
         super().__init__(f"stopped by signal {signal_number}")
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int]]:
+        """Travels between processes, as a launcher's workers need it."""
+        return Interrupted, (self.signal_number,)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from rlkd_run.record import RunFolder, finished
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.teacher_cache import teacher_for
+from rlkd_run.teacher_weights import find_weights
 from rlkd_run.temperature.base import PolicySetting
 from rlkd_run.training import Trainer
 
@@ -137,7 +138,7 @@ def _probe_images(config: RunConfig) -> int:
 
 def teachers_data(config: RunConfig, dataset: Dataset, device: torch.device) -> Dataset:
     """A teacher learns from all training images, also those that this run's agent sets aside."""
-    if _probe_images(config) and teachers.find_weights(config) is None:
+    if _probe_images(config) and find_weights(config) is None:
         return open_data(config, device, probe_images=0)
     return dataset
 

@@ -114,6 +114,7 @@ class Fit:
         with ExitStack() as stack:
             stop = stack.enter_context(StopRequest())
             events = self._events(stack)
+            log_online = self._wandb(stack)
             while trainer.epoch < trainer.schedule.epochs:
                 self.folder.status("running", epoch=trainer.epoch + 1, epochs=trainer.schedule.epochs)
                 self._epoch(stop)
@@ -130,6 +131,7 @@ class Fit:
                     self.folder.write_temperatures(self.history.temperatures)
                 if events is not None:
                     self._log(events, row)
+                log_online(row)
                 print(_line(row, trainer.schedule.epochs), flush=True)
                 if stop.signal_number is not None and trainer.epoch < trainer.schedule.epochs:
                     raise Interrupted(stop.signal_number)
@@ -209,6 +211,13 @@ class Fit:
         writer = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=self.trainer.epoch + 1)
         stack.callback(writer.close)
         return writer
+
+    def _wandb(self, stack: ExitStack) -> Callable[[dict[str, Any]], None]:
+        if self.runtime.wandb is None:
+            return lambda row: None  # noqa: ARG005
+        from rlkd_run.wandb_log import WandbLog
+
+        return stack.enter_context(WandbLog(self.folder.path, self.runtime)).log
 
     def _log(self, events: SummaryWriter, row: dict[str, Any]) -> None:
         for name, value in row.items():

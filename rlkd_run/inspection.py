@@ -24,6 +24,7 @@ from rlkd_run.models.build import build_model
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import load_weights, save_weights
 from rlkd_run.record import read_json
+from rlkd_run.teacher_weights import find_weights
 
 
 def evaluate(config: RunConfig) -> None:
@@ -38,7 +39,7 @@ def evaluate(config: RunConfig) -> None:
     scores = {"student": _score(_student(stored, folder, dataset), dataset, stored, device)}
     teaching = taught_by(stored)
     teacher = teachers.build(teaching, dataset, device)
-    if teachers.is_published(teaching, teacher, dataset) or teachers.find_weights(teaching) is not None:
+    if teachers.is_published(teaching, teacher, dataset) or find_weights(teaching) is not None:
         teachers.equip(teaching, teacher, dataset, device)
         scores["teacher"] = _score(teacher, dataset, stored, device)
     else:

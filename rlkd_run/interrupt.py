@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 from rlkd_run.errors import Interrupted
 
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+"""The last two are how Slurm announces that a job's time is over, or that another one needs its place."""
+
+_SAME = 1.0  # seconds; a scheduler signals a job and its supervisor, who passes it on: that is one request
+
 
 class StopRequest:
-    """While entered, the first SIGINT or SIGTERM is only noted; the second acts at once.
+    """While entered, the first of `STOPS` is only noted; another one, a second or more later, acts at once.
 
     Attributes:
         signal_number: the noted signal; None as long as there is none.
@@ -19,11 +25,12 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+        self._noted = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in STOPS:
                 self._previous[number] = signal.signal(number, self._note)
         return self
 
@@ -34,6 +41,8 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.signal_number is not None:
+        now = time.monotonic()
+        if self.signal_number is None:
+            self.signal_number, self._noted = number, now
+        elif now - self._noted >= _SAME:
             raise Interrupted(number)
-        self.signal_number = number

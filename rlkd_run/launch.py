@@ -11,14 +11,18 @@ from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
 
 
-def start(config: RunConfig) -> None:
+def start(config: RunConfig, *, wait: bool = False) -> None:
     """Carry out a configuration in this process.
+
+    Args:
+        config: what to do.
+        wait: for another process that is at the same run, instead of raising.
 
     Raises:
         ConfigError, RunError, Interrupted: as the tasks do.
     """
     if config.task.name == "distill":
-        _distill(config)
+        _distill(config, wait=wait)
     elif config.task.name == "train_teacher":
         _train_teacher(config)
     else:
@@ -27,7 +31,7 @@ def start(config: RunConfig) -> None:
         getattr(inspection, config.task.name)(config)
 
 
-def _distill(config: RunConfig) -> None:
+def _distill(config: RunConfig, *, wait: bool) -> None:
     folder = run_folder(config)
     print(
         f"distil    {config.teacher.model} -> {config.student.model} on {config.dataset.name}, "
@@ -41,7 +45,7 @@ def _distill(config: RunConfig) -> None:
     else:
         from rlkd_run.experiment import distill
 
-        distill(config)
+        distill(config, wait=wait)
     show(folder)
 
 

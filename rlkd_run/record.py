@@ -27,13 +27,12 @@ from typing import IO, Any
 
 import yaml
 
-from rlkd_run.errors import ConfigError, Interrupted, RunError
+from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
 from rlkd_run.files import write_atomically
-
-if os.name == "posix":
-    import fcntl
+from rlkd_run.locks import try_lock
 
 SCHEMA = 1
+LOCK = ".lock"
 
 
 def finished(folder: Path) -> bool:
@@ -66,7 +65,7 @@ class RunFolder:
         wait: wait for another process to leave it (a teacher that several runs need) instead of refusing.
 
     Raises:
-        ConfigError: on entry: the folder cannot be written, or another process is at work in it.
+        ConfigError: on entry: the folder cannot be written; as FolderBusy: another process is at work in it.
         RunError: from every method that writes: the disk is full or the like; the old file is whole.
     """
 
@@ -82,33 +81,26 @@ class RunFolder:
         self._made = missing[-1] if missing else None
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "a+")
+            self._lock = open(self.path / LOCK, "a+")
         except OSError as error:
             raise ConfigError(f"The run folder {self.path} cannot be written: {error.strerror}.") from error
-        if os.name == "posix":
-            self._acquire(self._lock)
+        self._acquire(self._lock)
         with suppress(ConfigError):  # none yet, or half of one: it is written anew
             self._status = read_json(self.path / "status.json")
         return self
 
     def _acquire(self, lock: IO[str]) -> None:
         told = False
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                lock.seek(0)
-                holder = lock.read().strip() or "another process"
-                if not self._wait:
-                    lock.close()
-                    raise ConfigError(
-                        f"{self.path} is being worked on by {holder}: wait for it, or stop it first."
-                    ) from None
-                if not told:
-                    print(f"waiting for {holder} to finish {self.path}", flush=True)
-                    told = True
-                time.sleep(0.5)
+        while not try_lock(lock):
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            if not self._wait:
+                lock.close()
+                raise FolderBusy(f"{self.path} is being worked on by {holder}: wait for it, or stop it first.")
+            if not told:
+                print(f"waiting for {holder} to finish {self.path}", flush=True)
+                told = True
+            time.sleep(0.5)
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}")
         lock.flush()
@@ -130,7 +122,7 @@ class RunFolder:
             if isinstance(error, (Interrupted, KeyboardInterrupt)):
                 self.status("interrupted", message=str(error))
             else:
-                self.status("failed", message=str(error), traceback="".join(traceback.format_exception(error)))
+                self.failed(error)
         except RunError as also:  # a full disk, most likely: what happened first is what counts
             print(also, file=sys.stderr)
 
@@ -164,6 +156,11 @@ class RunFolder:
             **facts,
         }
         self._write("status.json", json.dumps(self._status, indent=1))
+
+    def failed(self, error: BaseException) -> None:
+        """Say that the run has ended early, and why: message and traceback."""
+        text = "".join(traceback.format_exception(error))
+        self.status("failed", message=str(error) or type(error).__name__, traceback=text)
 
     def begin(self, config: Mapping[str, Any]) -> None:
         """Say that the run is under way, and write its resolved configuration to ``config.yaml``."""

@@ -1,27 +1,32 @@
 """Many runs from one command: each in a process of its own, so that none takes the others along.
 
-Every configuration is composed and checked, and frozen to a file, before the first job starts: editing a yaml
-changes no queued job. Hydra's launcher (serial by default) only schedules.
+Every configuration is composed and checked, and frozen to a file, before the first job starts. Hydra's launcher (one
+job after the other by default) only schedules. What became of the jobs is read from their folders, wherever they ran.
 """
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import signal
-import subprocess
 import sys
+from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import hydra
-from omegaconf import DictConfig
 
 from rlkd_run.config.composition import Command, config_folder
-from rlkd_run.config.identity import run_folder, run_hash, teacher_folder
+from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.errors import ConfigError, Interrupted
-from rlkd_run.files import write_atomically
-from rlkd_run.record import RunFolder, finished, read_json
+from rlkd_run.errors import Interrupted
+from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here
+from rlkd_run.queue_files import frozen_file, log_file, worked_on
+from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
+from rlkd_run.results.status import standing
+from rlkd_run.teacher_weights import find_weights
+from rlkd_run.tuning import objective_of, ranking, ranking_table, try_settings
 
 
 def run_sweep(command: Command) -> int:
@@ -31,101 +36,101 @@ def run_sweep(command: Command) -> int:
         0, or 1 if a job failed.
 
     Raises:
-        Interrupted: a signal asked for it; the job under way has saved its state.
+        ConfigError: nothing can be swept, or the folder of the runs cannot be written.
+        Interrupted: a signal asked for it; the jobs under way have saved their state.
     """
     runs = {folder_of(run): run for run in command.runs}
-    waiting = {folder: run for folder, run in runs.items() if not finished(folder)}
-    print(f"sweep     {len(runs)} runs, {len(runs) - len(waiting)} finished before", flush=True)
-    if waiting:
-        _launch([_freeze(run) for run in waiting.values()], command.hydra_overrides)
+    objective = objective_of(command.runs)
+    if command.search is not None and objective is not None:
+        before: set[Path] = set()
+        carry_out = partial(_carry_out, command=command, before=before)
+        runs = try_settings(command.search, objective, carry_out)
+    else:
+        before = {folder for folder in runs if finished(folder)}
+        print(f"sweep     {len(runs)} runs, {len(before)} finished before", flush=True)
+        _carry_out(runs, command=command, before=before)
     done = [folder for folder in runs if finished(folder)]
+    for folder in done:
+        frozen_file(folder).unlink(missing_ok=True)
     if done:
         print(f"\n{table_for(done)}")
-    failed = [folder for folder in runs if not finished(folder)]
-    print(f"\nsweep     {len(done)} done, {len(failed)} not")
-    for folder in failed:
-        print(f"  {folder}: {_state(folder)}")
-    return 1 if failed else 0
+    if objective is not None:
+        print(f"\n{ranking_table(ranking(runs, objective), objective)}")
+    print(f"\n{_summary(runs, before)}", flush=True)
+    return 0 if len(done) == len(runs) else 1
 
 
-def folder_of(config: RunConfig) -> Path:
-    """The run folder of a job.
-
-    Raises:
-        ConfigError: the task leaves no run folder, so that there is nothing to sweep.
-    """
-    if config.task.name == "distill":
-        return run_folder(config)
-    if config.task.name == "train_teacher":
-        return teacher_folder(config)
-    raise ConfigError(f"task={config.task.name} takes one run at a time, not a sweep.")
-
-
-def _freeze(config: RunConfig) -> Path:
-    """Write a job's configuration where its process will read it."""
-    name = f"{config.task.name}-{run_hash(config)}.json"
-    path = (Path(config.top.output_root) / config.top.series / ".queue" / name).resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(config.to_dict()).encode())
-    return path
-
-
-def _launch(frozen: list[Path], hydra_overrides: list[str]) -> None:
-    """Hand the jobs to Hydra's launcher, as a sweep over the files that hold their configurations."""
-    files = ",".join(f"'{path}'" for path in frozen)
-    previous, sys.argv = sys.argv, ["rlkd-run", "--multirun", f"+frozen={files}", *hydra_overrides]
+def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[Path]) -> None:
+    """Run what has no result yet; what is found finished is noted in `before`."""
+    before.update(folder for folder in runs if finished(folder))
+    waiting = {folder: run for folder, run in runs.items() if folder not in before}
     try:
-        hydra.main(config_path=str(config_folder()), config_name="config", version_base="1.3")(job)()
+        if command.launcher != "basic":  # a place in a cluster is not for waiting
+            _launch(missing_teachers(waiting.values()), command)
+        _launch(waiting, command)
+        # Another sweep that wants the same runs has been let do them, while this one did others.
+        _launch({folder: run for folder, run in waiting.items() if _left(folder)}, command, wait=True)
+    except Interrupted:
+        print(f"\n{_summary(runs, before & runs.keys())}", flush=True)
+        raise
+
+
+def missing_teachers(runs: Iterable[RunConfig]) -> dict[Path, RunConfig]:
+    """Jobs that train the teachers which distillations need and which nobody has trained, each once."""
+    jobs: dict[Path, RunConfig] = {}
+    for run in runs:
+        if run.task.name == "distill" and not run.teacher.pretrained and find_weights(run) is None:
+            task = dataclasses.replace(run.task, name="train_teacher")
+            jobs.setdefault(teacher_folder(run), dataclasses.replace(run, task=task))
+    return jobs
+
+
+def _left(folder: Path) -> bool:
+    return not finished(folder) and worked_on(folder)
+
+
+def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = False) -> None:
+    """Hand the jobs to Hydra's launcher, as a sweep over the files that hold their configurations."""
+    if not runs:
+        return
+    here = Path.cwd()
+    files = [Frozen(run, here).write() for run in runs.values()]
+    overrides = [
+        "frozen=" + ",".join(f"'{path}'" for path in files),
+        f"launcher={command.launcher}",
+        f"wait={str(wait).lower()}",
+        f"hydra.sweep.dir='{files[0].parent}'",
+        f"hydra/launcher={command.launcher}",
+        *(text for text in command.hydra_overrides if not text.startswith("hydra/launcher=")),
+    ]
+    previous, sys.argv = sys.argv, ["rlkd-run", "--multirun", *overrides]
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if command.launcher == "joblib":
+            stop_jobs_here(runs, number)
+        raise Interrupted(number)
+
+    handlers = [signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)]
+    try:
+        hydra.main(config_path=str(config_folder()), config_name="_job", version_base="1.3")(run_job)()
+    except SystemExit as error:  # Hydra has printed what is wrong with its launcher; the folders tell what was done
+        print(f"rlkd-run: the launcher {command.launcher} ended early (exit code {error.code}).", file=sys.stderr)
     finally:
+        for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
+            signal.signal(number, handler)
         sys.argv = previous
 
 
-def job(composed: DictConfig) -> int:
-    """One job of a sweep: a child process does the work, this one sees to it that its end is on record.
-
-    Returns:
-        The child's exit code.
-
-    Raises:
-        Interrupted: the child was asked to stop, and so is the sweep.
-    """
-    path = Path(composed.frozen)
-    config = RunConfig.from_dict(read_json(path))
-    print(f"\n--- {folder_of(config)}", flush=True)
-    code = supervise([sys.executable, "-m", "rlkd_run.worker", str(path)])
-    if code in (128 + signal.SIGINT, 128 + signal.SIGTERM):
-        raise Interrupted(code - 128)
-    if code < 0 and not finished(folder_of(config)):
-        with RunFolder(folder_of(config)) as folder:
-            folder.status("failed", message=f"killed by {signal.Signals(-code).name}")
-    return code
-
-
-def supervise(command: list[str]) -> int:
-    """Run a child process to its end, whatever signals come: a signal for this process is passed on.
-
-    Returns:
-        Its exit code; minus the signal that killed it.
-    """
-    child = subprocess.Popen(command)
-
-    def pass_on(number: int, frame: object) -> None:  # noqa: ARG001
-        # A terminal's Ctrl-C reaches the child by itself; a second one there would cut its saving short.
-        if number == signal.SIGTERM:
-            child.send_signal(number)
-
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    previous = [signal.signal(number, pass_on) for number in numbers]
-    try:
-        return child.wait()
-    finally:
-        for number, handler in zip(numbers, previous, strict=True):
-            signal.signal(number, handler)
-
-
-def _state(folder: Path) -> str:
-    try:
-        status = read_json(folder / "status.json")
-    except ConfigError:
-        return "not started; its own lines above say why"
-    return f"{status.get('state')}: {status.get('message') or 'no message'}"
+def _summary(runs: Mapping[Path, RunConfig], before: set[Path]) -> str:
+    """How many were done, failed and skipped, and of each that has no result, why."""
+    done = sum(finished(folder) for folder in runs) - len(before)
+    missing = [standing(folder) for folder in runs if not finished(folder)]
+    failed = [one for one in missing if one.state == "failed"]
+    others = [one for one in missing if one.state != "failed"]
+    words = [f"{done} done", f"{len(failed)} failed", f"{len(before)} skipped (finished before)"]
+    words += [f"{len(others)} not finished"] if others else []
+    lines = [f"sweep     {', '.join(words)}"]
+    for one in missing:
+        log = log_file(one.folder)
+        lines.append(f"  {one.folder}: {one.words}" + (f" (its output: {log})" if log.exists() else ""))
+    return "\n".join(lines)

@@ -14,7 +14,6 @@ from rlkd_run.config.identity import (
     short_hash,
     teacher_cell_hash,
     teacher_folder,
-    teacher_folder_name,
     teacher_identity,
     teacher_recipe,
 )
@@ -38,9 +37,9 @@ from rlkd_run.record import RunFolder, finished
 from rlkd_run.results.reported import reported_teacher
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
+from rlkd_run.teacher_weights import WEIGHTS, find_weights
 from rlkd_run.training import Trainer
 
-WEIGHTS = "teacher.safetensors"
 FAR_FROM_LITERATURE = 1.0  # percentage points
 
 
@@ -54,23 +53,6 @@ class Origin(NamedTuple):
 
     words: str
     sha256: str | None
-
-
-def zoo_folder() -> Path:
-    """The teachers that ship with the project: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).resolve().parent / "zoo"
-    return inside if inside.is_dir() else inside.parent.parent / "zoo"
-
-
-def find_weights(config: RunConfig) -> Path | None:
-    """The file of the teacher's weights; None if it has to be trained first, or is ready as timm publishes it."""
-    if config.teacher.checkpoint is not None:
-        return Path(config.teacher.checkpoint)
-    trained = teacher_folder(config)
-    if finished(trained):
-        return trained / WEIGHTS
-    shipped = zoo_folder() / f"{teacher_folder_name(config)}.safetensors"
-    return shipped if shipped.is_file() else None
 
 
 def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Module:

@@ -2,44 +2,76 @@
 
 from __future__ import annotations
 
+import argparse
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from rlkd_run.cli import exit_code
 from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.errors import FolderBusy, Interrupted
+from rlkd_run.interrupt import STOPS
+from rlkd_run.job import folder_of
 from rlkd_run.launch import start
-from rlkd_run.record import read_json
+from rlkd_run.record import RunFolder, read_json
 
 
 def main() -> None:
     """Entry point; exits like ``rlkd-run``."""
     die_with_parent(os.getppid())
-    sys.exit(exit_code(_work(Path(sys.argv[1]))))
+    faulthandler.enable()
+    for number in STOPS:
+        signal.signal(number, _stop)
+    parser = argparse.ArgumentParser(prog="python -m rlkd_run.worker")
+    parser.add_argument("frozen", type=Path, help="file that a sweep wrote")
+    parser.add_argument("--wait", action="store_true", help="for another process that is at the same run")
+    arguments = parser.parse_args()
+    sys.exit(exit_code(lambda: _work(arguments.frozen, wait=arguments.wait)))
 
 
-def _work(path: Path) -> Callable[[], int]:
-    def work() -> int:
-        values = read_json(path)
-        load_plugins(values["plugins"])
-        start(RunConfig.from_dict(values))
-        return 0
+def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    raise Interrupted(number)
 
-    return work
+
+def _work(path: Path, *, wait: bool) -> int:
+    values = read_json(path)["config"]
+    load_plugins(values["plugins"])
+    config = RunConfig.from_dict(values)
+    try:
+        start(config, wait=wait)
+    except FolderBusy:  # whoever is at it keeps the record
+        raise
+    except Exception as error:
+        _note(folder_of(config), error)
+        raise
+    return 0
+
+
+def _note(folder: Path, error: Exception) -> None:
+    """Leave the end of a job in its folder also where the run itself had not begun: no images, no memory, a mistake."""
+    try:
+        with RunFolder(folder) as run:
+            run.failed(error)
+    except FolderBusy:
+        return
 
 
 def die_with_parent(parent: int) -> None:
-    """Ask Linux to end this process when its supervisor dies, so that a killed sweep leaves no job behind."""
+    """Ask Linux to stop this process when its supervisor dies, so that a killed sweep leaves no job behind.
+
+    It is asked as by a person: what was reached is saved.
+    """
     if sys.platform != "linux":
         return
     set_parent_death_signal = 1
-    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
     if os.getppid() != parent:  # it died before the request was made
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from rlkd_run.experiment import open_data
 from rlkd_run.files import write_atomically
 from rlkd_run.models.weights import load_weights
 from rlkd_run.record import read_json
+from rlkd_run.teacher_weights import WEIGHTS
 
 TOLERANCE, LIMIT = 0.05, 10_000_000  # percentage points, bytes
 
@@ -31,7 +32,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     result = read_json(folder / "result.json")
     config = RunConfig.from_dict(result["config"])
-    weights = load_file(folder / teachers.WEIGHTS)
+    weights = load_file(folder / WEIGHTS)
     content = save({name: value.half() if value.is_floating_point() else value for name, value in weights.items()})
     target = Path(__file__).resolve().parent.parent / "zoo" / f"{folder.name}.safetensors"
     if len(content) > LIMIT:

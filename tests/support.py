@@ -18,6 +18,17 @@ TINY = [
 ]
 
 
+def save_untrained_teacher() -> None:
+    """`teacher.safetensors` for runs in which it does not matter what a teacher knows: its training takes longest."""
+    import torch
+    from safetensors.torch import save_file
+
+    from rlkd_run.models.build import build_model
+
+    torch.manual_seed(0)
+    save_file(build_model("zoo", "resnet14", 10).state_dict(), "teacher.safetensors")
+
+
 class Ended(NamedTuple):
     code: int
     out: str

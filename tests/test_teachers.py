@@ -9,7 +9,7 @@ import pytest
 import torch
 from support import TINY
 
-from rlkd_run import teachers
+from rlkd_run import teacher_weights, teachers
 from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
@@ -27,20 +27,20 @@ def only(*overrides: str) -> RunConfig:
 
 def test_trained_before_shipped_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     config = only(*TINY)
-    monkeypatch.setattr(teachers, "zoo_folder", lambda: Path("zoo"))
-    assert teachers.find_weights(config) is None
+    monkeypatch.setattr(teacher_weights, "zoo_folder", lambda: Path("zoo"))
+    assert teacher_weights.find_weights(config) is None
     Path("zoo").mkdir()
     shipped = Path("zoo") / f"{teacher_folder(config).name}.safetensors"
     shipped.write_bytes(b"")
-    assert teachers.find_weights(config) == shipped
+    assert teacher_weights.find_weights(config) == shipped
     trained = teacher_folder(config)
     trained.mkdir(parents=True)
     (trained / "result.json").write_text("{}")
-    assert teachers.find_weights(config) == trained / "teacher.safetensors"
-    assert teachers.find_weights(only(*TINY, "teacher.checkpoint=x.pth")) == Path("x.pth")
+    assert teacher_weights.find_weights(config) == trained / "teacher.safetensors"
+    assert teacher_weights.find_weights(only(*TINY, "teacher.checkpoint=x.pth")) == Path("x.pth")
 
 
-@pytest.mark.parametrize("card", sorted(teachers.zoo_folder().glob("*.json")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("card", sorted(teacher_weights.zoo_folder().glob("*.json")), ids=lambda path: path.stem)
 def test_the_zoo_is_found_by_its_command_and_scores_what_its_card_says(card: Path) -> None:
     facts = json.loads(card.read_text())
     weights = card.with_suffix(".safetensors")
@@ -48,7 +48,7 @@ def test_the_zoo_is_found_by_its_command_and_scores_what_its_card_says(card: Pat
     program, *overrides = facts["command"].split()
     assert program == "rlkd-run"
     config = only(*overrides)
-    assert teachers.find_weights(config) == weights
+    assert teacher_weights.find_weights(config) == weights
     if facts["dataset"] != "digits":
         pytest.skip("measured on images that do not ship with the project")
     dataset = open_data(config, CPU)

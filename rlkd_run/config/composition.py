@@ -6,6 +6,7 @@ is reported at once and nothing has been written.
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,24 +16,34 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from rlkd_run.config.build import Problems, nearest
+from rlkd_run.config.build import Problems
+from rlkd_run.config.overrides import (
+    CHOICE_GROUPS,
+    NOT_OPTIONS,
+    Choices,
+    by_experiment,
+    check_groups,
+    check_keys,
+    check_launcher,
+    choices_of,
+    each_value,
+    is_group,
+    is_hydra,
+    is_searchpath,
+    parse_overrides,
+    search_path,
+)
 from rlkd_run.config.registry import load_plugins
-from rlkd_run.config.runconfig import GROUPS, RunConfig
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.config.search import Dimension, Search, Setting, listed_values, settled
 from rlkd_run.config.validate import contradictions
 from rlkd_run.errors import ConfigError
-
-_CHOICE_GROUPS = (*GROUPS, "pair", "experiment")
-_NOT_OPTIONS = ("hydra",)
-
-Choices = Callable[[str], list[str]]
-"""What a group offers, by the group's name."""
 
 
 def config_folder() -> Path:
@@ -46,14 +57,19 @@ class Command:
     """A composed command line.
 
     Attributes:
-        runs: one typed, validated configuration a job; a single one unless the command is a sweep.
+        runs: one typed, validated configuration a job; a single one unless the command is a sweep. Of a search: the
+            corners of what it may choose from.
         is_sweep: whether the command asked for a sweep (which may have one job).
-        hydra_overrides: the overrides of Hydra's own keys, e.g. its launcher.
+        hydra_overrides: the overrides of Hydra's own keys, e.g. of its launcher.
+        launcher: the choice in Hydra's group ``hydra/launcher``; an experiment may make it as well.
+        search: set where ``trials`` asks that settings be chosen, not all run.
     """
 
     runs: list[RunConfig]
     is_sweep: bool
     hydra_overrides: list[str]
+    launcher: str
+    search: Search | None = None
 
 
 def compose_command(
@@ -79,31 +95,89 @@ def compose_command(
     register_resolvers()
     problems: list[str] = []
     with _hydra():
-        parsed = _parse(overrides, problems)
-        search = _search_path(parsed, config_dirs, problems)
+        parsed = parse_overrides(overrides, problems)
+        search = search_path(parsed, config_dirs, problems)
         fixed = search + [
             text
             for override in parsed
-            if _is_hydra(override) and not _is_search(override)
-            for text in _values(override)
+            if is_hydra(override) and not is_searchpath(override)
+            for text in each_value(override)
         ]
-        choices = functools.cache(functools.partial(_choices, search))  # Hydra reads yaml files at every question
-        own = _check_groups([override for override in parsed if not _is_hydra(override)], choices, problems)
-        first = [*fixed, *(_values(override)[0] for override in own if not override.is_delete())]
-        try:
-            probe = _compose(first)
-        except ConfigError:  # a key that does not exist, most likely, which the groups alone can tell
-            first = [*fixed, *(_values(override)[0] for override in own if _is_group(override, choices))]
-            probe = _compose(first)
-        own = _check_keys(own, probe, problems)
-        preset = _preset_sweep(probe, own) if _sweeps_itself(probe) else []
-        jobs = itertools.product(*(_values(override) for override in [*preset, *own]))
-        composed = ([*fixed, *job] for job in jobs)
-        runs = [_typed(probe if job == first else _compose(job), plugins, problems) for job in composed]
+        choices = functools.cache(functools.partial(choices_of, search))  # Hydra reads yaml files at every question
+        check_launcher(parsed, choices, problems)
+        own = check_groups([override for override in parsed if not is_hydra(override)], choices, problems)
+        is_sweep = multirun or any(override.is_sweep_override() for override in own)
+        runs, launcher = [], "basic"
+        searches: list[Search | None] = []
+        compose_job = _composer(fixed)
+        for variant in by_experiment(own):  # each experiment may sweep something else
+            probe = _probe(compose_job, variant, choices)
+            launcher = str(probe.hydra.runtime.choices["hydra/launcher"])
+            variant = check_keys(variant, probe, problems)
+            if _sweeps_itself(probe):
+                is_sweep, variant = True, _with_preset(probe, variant)
+                if not problems:  # what is wrong with one job of a hundred is wrong with most: no need to compose all
+                    first = [each_value(override)[0] for override in variant if not override.is_interval_sweep()]
+                    _typed(compose_job(first), plugins, problems)
+                if problems:
+                    raise ConfigError(dict.fromkeys(problems))
+            wanted = _search(compose_job, variant, plugins, problems)
+            if wanted is None:
+                jobs = itertools.product(*(each_value(override) for override in variant))
+                runs += [_typed(compose_job(job), plugins, problems) for job in jobs]
+            elif not problems:
+                runs += [run for setting in wanted.corners() for run in _complained(wanted, setting, problems)]
+            searches.append(wanted)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
-    is_sweep = multirun or bool(preset) or any(override.is_sweep_override() for override in own)
-    return Command(runs, is_sweep, fixed)
+    if len(searches) > 1 and any(searches):
+        raise ConfigError("trials searches one experiment at a time.")
+    return Command(runs, is_sweep, fixed, launcher, searches[0])
+
+
+def _search(
+    compose_job: Callable[[Sequence[str]], DictConfig],
+    overrides: Sequence[Override],
+    plugins: Sequence[str],
+    problems: list[str],
+) -> Search | None:
+    """The search that is asked for by ``trials``; None if every setting of the sweep is to be run."""
+    swept = [override for override in overrides if override.is_sweep_override() and override.key_or_group != "seed"]
+    plain = [text for override in overrides if override not in swept for text in each_value(override)[:1]]
+    intervals = [override for override in swept if override.is_interval_sweep()]
+    asked = any(override.key_or_group == "trials" for override in overrides)
+    base = compose_job(plain) if asked or intervals else None
+    if base is None or base.trials is None:
+        problems.extend(
+            f"{override.input_line} has no list of values; trials=N lets Optuna try N of them."
+            for override in intervals
+        )
+        if intervals:
+            raise ConfigError(dict.fromkeys(problems))
+        return None
+    for override in swept:
+        if override.key_or_group in CHOICE_GROUPS:
+            problems.append(f"{override.key_or_group} is a group, and trials searches values; search for each choice.")
+    if not swept:
+        problems.append("trials needs something to search, e.g. temperature.value=interval(1,10).")
+    seeds = next((list(listed_values(one)) for one in overrides if one.key_or_group == "seed"), [base.seed])
+
+    def settle(setting: Setting) -> list[RunConfig]:
+        found: list[str] = []
+        runs = [_typed(composed, plugins, found) for composed in settled(base, setting, seeds)]
+        if found:
+            raise ConfigError(dict.fromkeys(found))
+        return runs
+
+    return Search(base.trials, {override.key_or_group: Dimension.of(override) for override in swept}, settle)
+
+
+def _complained(search: Search, setting: Setting, problems: list[str]) -> list[RunConfig]:
+    try:
+        return search.settle(setting)
+    except ConfigError as error:
+        problems.extend(error.problems)
+        return []
 
 
 def register_resolvers() -> None:
@@ -132,107 +206,6 @@ def _hydra() -> Iterator[None]:
         yield
 
 
-def _parse(overrides: Sequence[str], problems: list[str]) -> list[Override]:
-    parser, parsed = OverridesParser.create(), []
-    for text in overrides:
-        try:
-            parsed.append(parser.parse_override(text))
-        except HydraException:
-            problems.append(f"'{text}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10.")
-    return parsed
-
-
-def _is_hydra(override: Override) -> bool:
-    return override.key_or_group.split(".")[0].split("/")[0] == "hydra"
-
-
-def _is_search(override: Override) -> bool:
-    return override.key_or_group == "hydra.searchpath"
-
-
-def _search_path(overrides: Sequence[Override], config_dirs: Sequence[str], problems: list[str]) -> list[str]:
-    """The one override that holds the user's own folders of yaml files."""
-    paths = []
-    for folder in config_dirs:
-        if not Path(folder).is_dir():
-            problems.append(f"--config-dir {folder} is not a folder.")
-            continue
-        paths.append(f"file://{Path(folder).resolve()}")
-    for override in overrides:
-        if _is_search(override):
-            value = override.value()
-            paths.extend(str(path) for path in (value if isinstance(value, list) else [value]))
-    return [f"hydra.searchpath={paths}"] if paths else []
-
-
-def _choices(search: Sequence[str], group: str) -> list[str]:
-    loader = GlobalHydra.instance().config_loader()
-    return loader.get_group_options(group, config_name="config", overrides=list(search))
-
-
-def _is_group(override: Override, choices: Choices) -> bool:
-    return override.key_or_group in _CHOICE_GROUPS and bool(choices(override.key_or_group))
-
-
-def _values(override: Override) -> list[str]:
-    """Every value of a possibly swept override, each as an override of its own."""
-    if not override.is_sweep_override():
-        return [override.input_line or ""]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
-
-
-def _check_groups(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> list[Override]:
-    """Drop, with a complaint, what chooses something that a group does not offer."""
-    good = []
-    for override in overrides:
-        if not _is_group(override, choices):
-            good.append(override)
-            continue
-        group, valid = override.key_or_group, choices(override.key_or_group)
-        chosen = [text.split("=", 1)[1] if "=" in text else "null" for text in _values(override)]
-        wrong = [choice for choice in chosen if choice not in (*valid, "null")]
-        problems.extend(f"{group}={choice} is not a choice; {nearest(choice, valid)}" for choice in wrong)
-        if "null" in chosen and group in GROUPS:
-            problems.append(f"{group} cannot be left out; {nearest('', valid)}")
-            wrong.append("null")
-        if not wrong:
-            good.append(override)
-    return good
-
-
-def _flat(values: Any, prefix: str = "") -> Iterator[str]:
-    for key, value in values.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-
-
-def _check_keys(overrides: Sequence[Override], composed: DictConfig, problems: list[str]) -> list[Override]:
-    """Drop, with a complaint, what sets a key that the composed configuration does not have."""
-    values = OmegaConf.to_container(composed, resolve=False)
-    assert isinstance(values, dict)
-    valid = [key for key in _flat(values) if key.split(".")[0] not in _NOT_OPTIONS]
-    good = []
-    for override in overrides:
-        key = override.key_or_group
-        if key in (*_CHOICE_GROUPS, *valid) or override.is_add() or override.is_force_add():
-            good.append(override)
-        else:
-            problems.append(f"{key} is not an option; {_nearest_key(key, valid)}")
-    return good
-
-
-def _nearest_key(key: str, valid: Sequence[str]) -> str:
-    """Prefer the same last word in another group (``epochs`` -> ``recipe.epochs``), then the nearest spelling."""
-    word = key.split(".")[-1]
-    same = [candidate for candidate in valid if candidate.split(".")[-1] == word]
-    if same:
-        return f"did you mean {min(same, key=len)}?"
-    group = key.split(".")[0]
-    siblings = [candidate for candidate in valid if candidate.startswith(f"{group}.")]
-    return nearest(key, siblings or [*valid, *_CHOICE_GROUPS])
-
-
 def _compose(overrides: Sequence[str]) -> DictConfig:
     try:
         return compose("config", overrides=list(overrides), return_hydra_config=True)
@@ -241,25 +214,61 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(f"The configuration does not compose: {str(error).strip().splitlines()[0]}") from error
 
 
+def _composer(fixed: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:
+    """As `_compose`; jobs that differ in their seed alone are composed once, since Hydra reads every file again."""
+    once = functools.lru_cache(maxsize=1)(_compose)
+    parser = OverridesParser.create()
+
+    def compose_job(job: Sequence[str]) -> DictConfig:
+        seeds = [text for text in job if text.startswith("seed=")]
+        composed = copy.deepcopy(once((*fixed, *(text for text in job if text not in seeds))))
+        for text in seeds:
+            composed.seed = parser.parse_override(text).value()
+        return composed
+
+    return compose_job
+
+
+def _probe(
+    compose_job: Callable[[Sequence[str]], DictConfig], overrides: Sequence[Override], choices: Choices
+) -> DictConfig:
+    """The first job of a sweep, as far as the command line tells, or the only one.
+
+    If it does not compose, the choices of groups alone: a key that does not exist, most likely, which these can tell.
+    """
+    listed = [override for override in overrides if not (override.is_delete() or override.is_interval_sweep())]
+    try:
+        return compose_job([each_value(override)[0] for override in listed])
+    except ConfigError:
+        return compose_job([each_value(override)[0] for override in listed if is_group(override, choices)])
+
+
 def _sweeps_itself(composed: DictConfig) -> bool:
     """Whether a yaml (an experiment) declares itself a sweep."""
     return str(OmegaConf.select(composed, "hydra.mode")).endswith("MULTIRUN")
 
 
-def _preset_sweep(composed: DictConfig, overrides: Sequence[Override]) -> list[Override]:
-    """What an experiment file sweeps (``hydra.sweeper.params``), less what the command line decides itself."""
+def _with_preset(composed: DictConfig, overrides: Sequence[Override]) -> list[Override]:
+    """The overrides with what an experiment file sweeps (``hydra.sweeper.params``), in the order of the file.
+
+    What the command line decides itself takes the place that the file has for it, so that the rest of the command line
+    (the seeds) varies fastest. Both networks together decide the pair.
+    """
     params = OmegaConf.to_container(composed.hydra.sweeper).get("params") or {}  # type: ignore[union-attr]
-    decided = {override.key_or_group for override in overrides}
+    decided = {override.key_or_group: override for override in overrides}
+    if {"teacher", "student"} <= decided.keys():
+        params.pop("pair", None)
     parser = OverridesParser.create()
-    return [parser.parse_override(f"{key}={value}") for key, value in params.items() if key not in decided]
+    preset = [decided.get(key) or parser.parse_override(f"{key}={value}") for key, value in params.items()]
+    return [*preset, *(override for override in overrides if override.key_or_group not in params)]
 
 
 def _typed(composed: DictConfig, plugins: Sequence[str], problems: list[str]) -> RunConfig:
     choices = OmegaConf.to_container(composed.hydra.runtime.choices)
     assert isinstance(choices, dict)
     derived: set[str] = set()
-    values = {str(key): _resolved(composed, str(key), derived) for key in composed if key not in _NOT_OPTIONS}
-    values["choices"] = {group: choice for group, choice in choices.items() if group in _CHOICE_GROUPS and choice}
+    values = {str(key): _resolved(composed, str(key), derived) for key in composed if key not in NOT_OPTIONS}
+    values["choices"] = {group: choice for group, choice in choices.items() if group in CHOICE_GROUPS and choice}
     values["plugins"] = list(plugins)
     found = Problems()
     config = RunConfig.build(values, found)

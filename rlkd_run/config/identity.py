@@ -100,7 +100,7 @@ def teacher_cell_hash(config: RunConfig) -> str:
 
 def cell_identity(config: RunConfig) -> dict[str, Any]:
     """Everything that can change the result of a distillation except its seed."""
-    values = {
+    values: dict[str, Any] = {
         "dataset": dataset_identity(config),
         "teacher": teacher_identity(config),
         "student": relevant(config.student),
@@ -111,6 +111,8 @@ def cell_identity(config: RunConfig) -> dict[str, Any]:
     del values["student"]["lr"]  # recipe.lr is what counts
     if config.uses_agent:
         values["agent"] = relevant(config.agent)
+    if config.top.select_on_test:  # such a run stands for nothing else
+        values["select_on_test"] = True
     return values
 
 

@@ -70,9 +70,22 @@ class RuntimeOptions:
         neutral="none",
     )
     eval_batch_size: int = option("images a step of evaluation", ge=1, identity=False)
+    jobs_per_gpu: Optional[int] = option(
+        "of a sweep on this machine: each job sees one GPU, and a GPU has at most so many; null: the launcher decides",
+        ge=1,
+        identity=False,
+        neutral=None,
+    )
     checkpoint_minutes: float = option("save also within an epoch when this long has passed", gt=0, identity=False)
     progress: bool = option("progress bar", identity=False)
     tensorboard: bool = option("write TensorBoard events", identity=False)
+    wandb: Optional[str] = option("project of Weights & Biases to log to; null: none", identity=False, neutral=None)
+    wandb_mode: str = option(
+        "online; or offline: into the run folder, for `wandb sync`",
+        choices=("online", "offline"),
+        identity=False,
+        neutral="online",
+    )
     teacher_cache: str = option(
         "keep the teacher's answers on disk: none; lazy: as they come up; full: all views of all images first",
         choices=("none", "lazy", "full"),

@@ -27,6 +27,16 @@ class TopLevel:
     output_root: str = option("run folders and trained teachers", identity=False)
     series: str = option("folder below output_root that collects runs which belong together", identity=False)
     run: Optional[str] = option("a run folder, for task=evaluate and task=export", identity=False)
+    objective: Optional[str] = option(
+        "what a sweep's settings are compared by, after the last epoch; null: they are not",
+        choices=("val_top1", "test_top1"),
+        identity=False,
+        neutral=None,
+    )
+    select_on_test: bool = option("allow objective=test_top1; stays in the record and the tables", neutral=False)
+    trials: Optional[int] = option(
+        "settings that Optuna tries of what is swept; null: all of them", ge=1, identity=False, neutral=None
+    )
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 from rlkd_run.config.build import nearest
@@ -21,6 +22,9 @@ def contradictions(config: RunConfig) -> list[str]:
     if config.task.name == "distill":
         _temperature(config, problems)
         _method(config, problems)
+    _objective(config, problems)
+    if config.runtime.wandb is not None and importlib.util.find_spec("wandb") is None:
+        problems.append(f"runtime.wandb={config.runtime.wandb} needs Weights & Biases: pip install 'rlkd-run[wandb]'.")
     _task(config, problems)
     return problems
 
@@ -115,6 +119,21 @@ def _method(config: RunConfig, problems: list[str]) -> None:
     waits = isinstance(config.method, AnnealingOptions) and config.method.start == "best"
     if waits and getattr(config.dataset, "val_split", 0) == 0:
         problems.append("method.start=best needs a validation split to choose by; set dataset.val_split, e.g. to 0.1.")
+
+
+def _objective(config: RunConfig, problems: list[str]) -> None:
+    top = config.top
+    if top.objective == "test_top1" and not top.select_on_test:
+        problems.append(
+            "objective=test_top1 chooses settings by the test set, whose accuracies then mean nothing; take "
+            "objective=val_top1, or say select_on_test=true, which stays in the record and the tables."
+        )
+    if top.objective == "val_top1" and getattr(config.dataset, "val_split", 0) == 0:
+        problems.append("objective=val_top1 needs images to choose by; set dataset.val_split, e.g. to 0.1.")
+    if top.select_on_test and top.objective != "test_top1":
+        problems.append("select_on_test=true is for objective=test_top1.")
+    if top.trials is not None and top.objective is None:
+        problems.append("trials needs an objective to compare by, e.g. objective=val_top1.")
 
 
 def _task(config: RunConfig, problems: list[str]) -> None:

@@ -20,7 +20,7 @@ from rlkd_run.results.reported import (
     reported_teacher,
     temperature_order,
 )
-from rlkd_run.results.settings import Deviation, deviations, settings_of
+from rlkd_run.results.settings import Deviation, chosen_on_test, deviations, settings_of
 
 Select = Literal["best", "last"]
 """Which epoch's accuracy is compared: that with the best top-1 on the test set, or the final one."""
@@ -51,7 +51,7 @@ class Cell:
         records: the runs, one a seed.
         settings: `key=value` of the keys that tell this cell from others of the same name; empty where there is none.
         paper: what the literature reports for it.
-        deviations: where it leaves the recipe of the literature (CIFAR-100 only).
+        deviations: where it leaves the recipe of the literature (CIFAR-100 only), or chose by test accuracy.
     """
 
     records: tuple[Record, ...]
@@ -136,7 +136,7 @@ def _label(record: Record) -> tuple[str | None, ...]:
 def _cell(records: tuple[Record, ...]) -> Cell:
     record = records[0]
     if record.dataset != DATASET:
-        return Cell(records)
+        return Cell(records, deviations=chosen_on_test(record.config))
     paper: Reported | None = None
     if record.config.get("dataset.test_limit") is None:
         if record.task == DISTILL:

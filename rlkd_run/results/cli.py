@@ -13,6 +13,7 @@ from rlkd_run import __version__
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.report import Report, View, read_report
 from rlkd_run.results.selection import Condition
+from rlkd_run.results.status import status_report
 
 _STDOUT = "-"
 
@@ -35,6 +36,7 @@ named on standard error and left out; the table appears all the same."""
 _EPILOG = """\
 examples:
   rlkd-table outputs                            every run below outputs/
+  rlkd-table outputs/table1 --status            how far a sweep has come
   rlkd-table outputs other/outputs              several folders in one table
   rlkd-table outputs --where method=kd,dkd      some of the runs
   rlkd-table outputs --group-by recipe.epochs   tables of their own for every number of epochs
@@ -90,6 +92,9 @@ def _table(argv: Sequence[str] | None) -> int:
             targets[form] = target
     if not folders:
         parser.error("name at least one FOLDER with runs, such as `rlkd-table outputs`.")
+    if arguments.status:
+        print(status_report(folders))
+        return 0
     printed = [form for form, target in targets.items() if target == _STDOUT]
     if len(printed) > 1:
         parser.error(
@@ -136,6 +141,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KEY=VALUE",
         help="only runs with it, such as method=kd, seed=0,1,2 or recipe.epochs=240; may be repeated",
+    )
+    parser.add_argument(
+        "--status", action="store_true", help="print where each run stands, also of a sweep that is under way"
     )
     which.add_argument("--group-by", metavar="KEY", help="tables of their own for every value, such as method")
     how = parser.add_argument_group("how")

@@ -44,6 +44,7 @@ _PAPER: dict[str, tuple[object, ...]] = {
     "dataset.val_split": (0,),
     "dataset.pad": (4,),
     "dataset.flip": (True,),
+    "select_on_test": (False,),
 }
 # Students that the frameworks train at 0.01 and RLKD's authors at 0.05: both are the literature's.
 _PAPER_LR_OF: dict[str, tuple[object, ...]] = dict.fromkeys(
@@ -149,6 +150,11 @@ def deviations(config: FlatConfig, *, epochs: int, student: str | None) -> tuple
         if key in config and config[key] not in values
     ]
     return tuple(found)
+
+
+def chosen_on_test(config: FlatConfig) -> tuple[Deviation, ...]:
+    """Say so, whatever the data set, where a setting was allowed to be chosen by its test accuracy."""
+    return (Deviation("select_on_test", "true", "false"),) if config.get("select_on_test") else ()
 
 
 def _follows(key: str, configs: Sequence[FlatConfig]) -> bool:

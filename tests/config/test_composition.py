@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
+from rlkd_run.config import composition
+from rlkd_run.config.composition import _compose as compose
 from rlkd_run.config.composition import compose_command, config_folder
+from rlkd_run.config.identity import run_hash
 from rlkd_run.config.runconfig import GROUPS, RunConfig
 from rlkd_run.errors import ConfigError
+from rlkd_run.results.reported import reported
 
 
 def problems_of(*overrides: str, **options: object) -> list[str]:
@@ -37,7 +42,7 @@ def choices_of(group: str) -> list[str]:
 
 
 @pytest.mark.no_cover  # which doubles the time of composing
-@pytest.mark.parametrize("group", [*GROUPS, "pair", "experiment"])
+@pytest.mark.parametrize("group", [*GROUPS, "pair"])
 def test_every_yaml_composes(group: str) -> None:
     """As one sweep over a group; what cannot go along by itself follows below."""
     alone = {"teacher": ["timm"], "student": ["timm"], "task": ["evaluate", "export"], "dataset": ["folder"]}
@@ -45,6 +50,50 @@ def test_every_yaml_composes(group: str) -> None:
     extra = ["temperature=fixed"] if group == "method" else []  # some methods have no temperature
     assert choices
     assert len(compose_command([f"{group}={','.join(choices)}", *extra]).runs) == len(choices)
+
+
+# How each is narrowed here, and how many runs remain.
+ONE_PAIR = "pair=resnet56-resnet20"
+EXPERIMENTS = {
+    "quickstart": ([], 1),
+    "table1": ([ONE_PAIR], 3),
+    "table3": ([ONE_PAIR, "method=srrl"], 3),
+    "table1_quick": ([ONE_PAIR, "temperature=rlkd"], 1),
+    "imagenet": (["dataset.root=x", "temperature=rlkd"], 1),
+    "controls": (["temperature=fixed_8,random"], 2),
+    "ablation_state": ([], 5),
+    "ablation_calibration": ([], 3),
+    "ablation_exploration": ([], 3),
+    "tune": (["temperature.value=1,8"], 2),
+}
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("name", choices_of("experiment"))
+def test_every_experiment_is_its_whole_sweep(name: str) -> None:
+    narrowed, count = EXPERIMENTS[name]
+    command = compose_command([f"experiment={name}", *narrowed])
+    assert len(command.runs) == len({run_hash(run) for run in command.runs}) == count
+    assert command.is_sweep == (name != "quickstart")
+    assert {run.top.series for run in command.runs} == {name}
+
+
+def test_the_controls_are_choices() -> None:
+    content = yaml.safe_load((config_folder() / "experiment" / "controls.yaml").read_text())
+    swept = content["hydra"]["sweeper"]["params"]["temperature"].split(",")
+    assert len(set(swept)) == len(swept) == 11
+    assert set(swept) <= set(choices_of("temperature"))
+
+
+@pytest.mark.parametrize(("name", "pairs"), [("table1", 11), ("table3", 7), ("table1_quick", 3)])
+def test_experiments_sweep_the_papers_pairs(name: str, pairs: int) -> None:
+    content = yaml.safe_load((config_folder() / "experiment" / f"{name}.yaml").read_text())
+    swept = content["hydra"]["sweeper"]["params"]["pair"].split(",")
+    assert len(set(swept)) == len(swept) == pairs
+    assert set(swept) <= set(choices_of("pair"))
+    assert all(reported(pair, "kd", "rlkd", "cifar100") for pair in swept)
+    if name == "table3":
+        assert all(reported(pair, "pkt", "rlkd", "cifar100") for pair in swept)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +249,75 @@ def test_an_experiment_may_be_a_sweep_and_be_narrowed(tmp_path: Path) -> None:
     assert {run.top.series for run in whole.runs} == {"both"}
     narrowed = compose_command(["experiment=both", "pair=vgg13-vgg8", "seed=0,1"], **mine)  # type: ignore[arg-type]
     assert [(run.student.model, run.seed) for run in narrowed.runs] == [("vgg8", 0), ("vgg8", 1)]
+
+
+def test_seeds_vary_fastest_and_experiments_follow_each_other() -> None:
+    swept = ["pair=vgg13-vgg8", "seed=0,1"]
+    command = compose_command(["experiment=ablation_calibration,ablation_exploration", *swept])
+    told = [(run.top.series, run.agent.calibration.kind, run.seed) for run in command.runs]
+    assert told[:3] == [
+        ("ablation_calibration", "lstm", 0),
+        ("ablation_calibration", "lstm", 1),
+        ("ablation_calibration", "uniform", 0),
+    ]
+    assert told[-1] == ("ablation_exploration", "lstm", 1)
+    assert {run.teacher.model for run in command.runs} == {"vgg13"}
+
+
+@pytest.mark.parametrize("mistake", ["pair=resnet56-resnet21", "recipe.epochs=0"])
+def test_a_mistake_in_a_large_sweep_is_found_before_all_of_it_is_composed(
+    mistake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    composed = []
+    monkeypatch.setattr(composition, "_compose", lambda overrides: composed.append(1) or compose(overrides))
+    assert len(problems_of("experiment=table3", mistake)) == 1
+    assert len(composed) <= 2
+
+
+def test_an_experiment_need_not_compose_without_what_it_sweeps(tmp_path: Path) -> None:
+    path = tmp_path / "mine/experiment/still.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "# @package _global_\ndefaults:\n  - override /method: ttm\n"  # which has no temperature to set
+        "hydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      temperature: fixed\n"
+    )
+    assert len(compose_command(["experiment=still"], config_dirs=[str(tmp_path / "mine")]).runs) == 1
+
+
+def test_both_networks_decide_the_pair() -> None:
+    command = compose_command(["experiment=table1", "teacher=resnet110", "student=resnet8"])
+    assert [(run.teacher.model, run.student.model) for run in command.runs] == [("resnet110", "resnet8")] * 3
+
+
+def test_a_seed_that_others_follow() -> None:
+    command = compose_command(["seed=0,1", "teacher.seed=${seed}"])
+    assert [run.teacher.seed for run in command.runs] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("launcher", "sentence"),
+    [
+        ("slurm", "hydra/launcher=slurm is not a choice; "),
+        ("joblib_of_old", "hydra/launcher=joblib_of_old is not installed: pip install 'rlkd-run[joblib]'."),
+    ],
+)
+def test_a_launcher_that_is_not_there(launcher: str, sentence: str) -> None:
+    assert problems_of("seed=0,1", f"hydra/launcher={launcher}")[0].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["objective=test_top1"], "objective=test_top1 chooses settings by the test set"),
+        (["objective=val_top1"], "objective=val_top1 needs images to choose by; set dataset.val_split"),
+        (["objective=loss"], "objective=loss is not a choice"),
+        (["select_on_test=true"], "select_on_test=true is for objective=test_top1."),
+        (["trials=3", "temperature=fixed", "temperature.value=1,2"], "trials needs an objective"),
+    ],
+)
+def test_tuning_is_honest_or_refused(overrides: list[str], sentence: str) -> None:
+    assert problems_of(*overrides)[0].startswith(sentence)
+    assert only("objective=test_top1", "select_on_test=true").top.select_on_test
 
 
 def test_own_yaml_files_are_found_and_named(tmp_path: Path) -> None:

@@ -34,6 +34,8 @@ def only(*overrides: str) -> RunConfig:
         "runtime.tensorboard=false",
         "runtime.checkpoint_minutes=1",
         "runtime.eval_batch_size=7",
+        "runtime.jobs_per_gpu=2",
+        "runtime.wandb_mode=offline",
         "student.lr=0.05",
         "recipe.tempbalance.high=2",  # recipe.lr_policy=none
         "recipe.tempbalance=null",
@@ -75,6 +77,14 @@ def test_what_can_change_the_result_changes_the_hash(override: str) -> None:
     assert run_hash(only(override)) != run_hash(only())
 
 
+def test_an_honest_objective_changes_nothing_and_the_other_everything() -> None:
+    honest = ["dataset.val_split=0.1"]
+    assert run_hash(only(*honest, "objective=val_top1")) == run_hash(only(*honest))
+    forced = only(*honest, "objective=test_top1", "select_on_test=true")
+    assert run_hash(forced) != run_hash(only(*honest))
+    assert teacher_folder(forced) == teacher_folder(only(*honest))
+
+
 @pytest.mark.parametrize(
     ("choice", "override"),
     [
@@ -101,7 +111,9 @@ LATER = {
     "recipe": ("schedule", "lr_policy", "tempbalance"),
     "teacher": ("objective", "nasty"),
     "method": ("standardise",),
+    "runtime": ("jobs_per_gpu", "wandb", "wandb_mode"),
 }
+LATER_OF_NO_GROUP = ("objective", "select_on_test", "trials")
 
 
 @pytest.mark.parametrize(("name", "overrides"), EARLIER.items(), ids=EARLIER)
@@ -114,6 +126,8 @@ def test_earlier_runs_keep_their_folders_and_can_be_read(name: str, overrides: l
             if group != "method" or name.startswith("cifar100-resnet56-resnet20-at"):
                 del stored[group][option]
     del stored["teacher"]["recipe"]["lr_policy"]
+    for option in LATER_OF_NO_GROUP:
+        del stored[option]
     read = RunConfig.from_dict(stored)
     assert run_folder(read).name == name
     assert (read.recipe.lr_policy, read.recipe.schedule, read.teacher.objective) == ("none", "step", "labels")

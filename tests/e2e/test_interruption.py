@@ -14,10 +14,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from support import TINY, Ended, command
-
-from rlkd_run.models.build import build_model
+from safetensors.torch import load_file
+from support import TINY, Ended, command, save_untrained_teacher
 
 TEACHER = "teacher.checkpoint=teacher.safetensors"
 # A checkpoint after every step, so that a kill often meets one that is being written.
@@ -29,9 +27,7 @@ STEPS = 13  # an epoch: 200 images in batches of 16
 
 @pytest.fixture(autouse=True)
 def _a_teacher_at_hand() -> None:
-    """Untrained: what it knows does not matter here, and its training would take most of the time."""
-    torch.manual_seed(0)
-    save_file(build_model("zoo", "resnet14", 10).state_dict(), "teacher.safetensors")
+    save_untrained_teacher()
 
 
 def final(root: str) -> dict[str, torch.Tensor]:
@@ -146,7 +142,7 @@ def test_a_killed_job_of_a_sweep_is_on_record_and_resumed(rlkd_run_process: Call
     subprocess.run(["kill", "-9", str(job)], check=True)
     out, _ = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "sweep     1 done, 1 not" in out
+    assert "sweep     1 done, 1 failed, 0 skipped" in out
     assert "failed: killed by SIGKILL" in out
     again = rlkd_run_process(*sweep)
     assert again.code == 0, again.err
@@ -163,6 +159,7 @@ def test_a_signal_stops_the_whole_sweep() -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 143, err
     assert out.count("--- outputs") == 1
+    assert "sweep     0 done, 0 failed, 0 skipped (finished before), 2 not finished" in out
     (folder,) = Path("outputs/runs").glob("*seed*")
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
 

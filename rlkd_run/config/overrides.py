@@ -1,0 +1,156 @@
+"""The overrides of a command line, checked one by one, so that every problem can be reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from rlkd_run.config.build import nearest
+from rlkd_run.config.runconfig import GROUPS
+from rlkd_run.errors import ConfigError
+
+CHOICE_GROUPS = (*GROUPS, "pair", "experiment")
+NOT_OPTIONS = ("hydra",)
+_LAUNCHER_EXTRAS = ("joblib", "submitit", "ray")
+
+Choices = Callable[[str], list[str]]
+"""What a group offers, by the group's name."""
+
+
+def parse_overrides(overrides: Sequence[str], problems: list[str]) -> list[Override]:
+    """What was typed, with a complaint for each word that is no override."""
+    parser, parsed = OverridesParser.create(), []
+    for text in overrides:
+        try:
+            parsed.append(parser.parse_override(text))
+        except HydraException:
+            problems.append(f"'{text}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10.")
+    return parsed
+
+
+def is_hydra(override: Override) -> bool:
+    """Whether it sets something of Hydra's own, such as its launcher."""
+    return override.key_or_group.split(".")[0].split("/")[0] == "hydra"
+
+
+def is_searchpath(override: Override) -> bool:
+    """Whether it names folders of yaml files."""
+    return override.key_or_group == "hydra.searchpath"
+
+
+def search_path(overrides: Sequence[Override], config_dirs: Sequence[str], problems: list[str]) -> list[str]:
+    """The one override that holds the user's own folders of yaml files."""
+    paths = []
+    for folder in config_dirs:
+        if not Path(folder).is_dir():
+            problems.append(f"--config-dir {folder} is not a folder.")
+            continue
+        paths.append(f"file://{Path(folder).resolve()}")
+    for override in overrides:
+        if is_searchpath(override):
+            value = override.value()
+            paths.extend(str(path) for path in (value if isinstance(value, list) else [value]))
+    return [f"hydra.searchpath={paths}"] if paths else []
+
+
+def choices_of(search: Sequence[str], group: str) -> list[str]:
+    """The yaml files of a group; `search` holds the override of the search path, if there is one."""
+    loader = GlobalHydra.instance().config_loader()
+    return loader.get_group_options(group, config_name="config", overrides=list(search))
+
+
+def is_group(override: Override, choices: Choices) -> bool:
+    """Whether it makes a choice in a group, rather than setting a key."""
+    return override.key_or_group in CHOICE_GROUPS and bool(choices(override.key_or_group))
+
+
+def each_value(override: Override) -> list[str]:
+    """Every value of a possibly swept override, each as an override of its own."""
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+
+
+def check_launcher(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> None:
+    """Complain of a launcher whose plugin is not installed."""
+    for override in overrides:
+        if override.key_or_group == "hydra/launcher":
+            name, valid = str(override.value()), choices("hydra/launcher")
+            extra = name.split("_")[0]
+            if name in valid:
+                continue
+            if extra in _LAUNCHER_EXTRAS:
+                problems.append(f"hydra/launcher={name} is not installed: pip install 'rlkd-run[{extra}]'.")
+            else:
+                problems.append(f"hydra/launcher={name} is not a choice; {nearest(name, valid)}")
+            raise ConfigError(problems)  # nothing composes with it
+
+
+def by_experiment(overrides: Sequence[Override]) -> Iterator[list[Override]]:
+    """The overrides once for each experiment that they choose."""
+    for number, override in enumerate(overrides):
+        if override.key_or_group == "experiment" and override.is_sweep_override():
+            parser = OverridesParser.create()
+            for text in each_value(override):
+                yield [*overrides[:number], parser.parse_override(text), *overrides[number + 1 :]]
+            return
+    yield list(overrides)
+
+
+def check_groups(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> list[Override]:
+    """Drop, with a complaint, what chooses something that a group does not offer."""
+    good = []
+    for override in overrides:
+        if not is_group(override, choices):
+            good.append(override)
+            continue
+        group, valid = override.key_or_group, choices(override.key_or_group)
+        chosen = [text.split("=", 1)[1] if "=" in text else "null" for text in each_value(override)]
+        wrong = [choice for choice in chosen if choice not in (*valid, "null")]
+        problems.extend(f"{group}={choice} is not a choice; {nearest(choice, valid)}" for choice in wrong)
+        if "null" in chosen and group in GROUPS:
+            problems.append(f"{group} cannot be left out; {nearest('', valid)}")
+            wrong.append("null")
+        if not wrong:
+            good.append(override)
+    return good
+
+
+def _flat(values: Any, prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+
+
+def check_keys(overrides: Sequence[Override], composed: DictConfig, problems: list[str]) -> list[Override]:
+    """Drop, with a complaint, what sets a key that the composed configuration does not have."""
+    values = OmegaConf.to_container(composed, resolve=False)
+    assert isinstance(values, dict)
+    valid = [key for key in _flat(values) if key.split(".")[0] not in NOT_OPTIONS]
+    good = []
+    for override in overrides:
+        key = override.key_or_group
+        if key in (*CHOICE_GROUPS, *valid) or override.is_add() or override.is_force_add():
+            good.append(override)
+        else:
+            problems.append(f"{key} is not an option; {_nearest_key(key, valid)}")
+    return good
+
+
+def _nearest_key(key: str, valid: Sequence[str]) -> str:
+    """Prefer the same last word in another group (``epochs`` -> ``recipe.epochs``), then the nearest spelling."""
+    word = key.split(".")[-1]
+    same = [candidate for candidate in valid if candidate.split(".")[-1] == word]
+    if same:
+        return f"did you mean {min(same, key=len)}?"
+    group = key.split(".")[0]
+    siblings = [candidate for candidate in valid if candidate.startswith(f"{group}.")]
+    return nearest(key, siblings or [*valid, *CHOICE_GROUPS])

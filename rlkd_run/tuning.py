@@ -1,0 +1,139 @@
+"""Which setting of a sweep is best by its objective, and which to try next. Reads records only.
+
+The objective is the accuracy after the last epoch, not the best of all epochs, which would be a second choice by the
+same images, and its mean over the seeds.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlkd_run.config.identity import cell_hash, teacher_cell_hash
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.config.search import Dimension, Search
+from rlkd_run.errors import ConfigError
+from rlkd_run.job import folder_of
+from rlkd_run.record import read_json
+from rlkd_run.results.settings import flatten, settings_of
+
+_WORDS = {
+    "val_top1": "images that dataset.val_split holds out of the training set",
+    "test_top1": "THE TEST SET (select_on_test=true): its accuracies no longer estimate anything",
+}
+Runs = Mapping[Path, RunConfig]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A setting with what its runs came to, in percent, in the order of the runs; `missing` more have no result."""
+
+    settings: tuple[str, ...]
+    values: tuple[float, ...]
+    missing: int
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return statistics.fmean(self.values)
+
+
+def objective_of(runs: Iterable[RunConfig]) -> str | None:
+    """What the settings of a sweep are compared by.
+
+    Raises:
+        ConfigError: by several things.
+    """
+    found = {run.top.objective for run in runs}
+    if len(found) > 1:
+        raise ConfigError("A sweep is compared by one objective, not by several.")
+    return next(iter(found), None)
+
+
+def value_of(folder: Path, objective: str) -> float | None:
+    """A run's accuracy by the objective, in percent; None as long as it has no result."""
+    try:
+        result = read_json(folder / "result.json")
+    except ConfigError:
+        return None
+    measured = result["validation"] if objective == "val_top1" else result["student"] or result["teacher"]
+    return float(measured["top1"]["last"])
+
+
+def ranking(runs: Runs, objective: str) -> list[Ranked]:
+    """The settings, best first; those of which runs are missing come last, since their mean is of other seeds."""
+    cells: dict[str, list[tuple[Path, RunConfig]]] = {}
+    for folder, run in runs.items():
+        cell = cell_hash(run) if run.task.name == "distill" else teacher_cell_hash(run)
+        cells.setdefault(cell, []).append((folder, run))
+    names = settings_of([flatten(members[0][1].to_dict()) for members in cells.values()], list(cells))
+    ranked = []
+    for settings, members in zip(names, cells.values(), strict=True):
+        values = [value for folder, _ in members if (value := value_of(folder, objective)) is not None]
+        ranked.append(Ranked(settings, tuple(values), len(members) - len(values)))
+    return sorted(ranked, key=lambda one: (one.missing, -one.mean if one.values else 0.0))
+
+
+def ranking_table(ranked: Sequence[Ranked], objective: str) -> str:
+    """Write a ranking down, with the sentence that says by what it was made."""
+    lines = [f"tuned by {objective} after the last epoch, on {_WORDS[objective]}"]
+    for place, one in enumerate(ranked, start=1):
+        mean = f"{one.mean:6.2f}" if one.values else "      "
+        spread = f" ± {statistics.stdev(one.values):.2f}" if len(one.values) > 1 else ""
+        words = f"{mean}{spread}  n={len(one.values)}  {', '.join(one.settings) or 'the only setting'}"
+        lines.append(
+            f"  {place if not one.missing else '-':>2}  {words}" + (f"  ({one.missing} missing)" * bool(one.missing))
+        )
+    return "\n".join(lines)
+
+
+def try_settings(search: Search, objective: str, carry_out: Callable[[Runs], None]) -> dict[Path, RunConfig]:
+    """Let Optuna's tree-structured Parzen estimator choose setting after setting.
+
+    Its draws depend on the earlier results alone, so that the same command typed again goes through the same settings:
+    those that are finished cost nothing, and no data base has to be kept.
+
+    Args:
+        search: what to choose from, and how often.
+        objective: what to maximise.
+        carry_out: runs the jobs of one setting, to whatever end.
+
+    Returns:
+        All runs by their folders.
+
+    Raises:
+        ConfigError: Optuna is not installed.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise ConfigError("trials needs Optuna: pip install 'rlkd-run[optuna]'.")
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
+    everything: dict[Path, RunConfig] = {}
+    for number in range(search.trials):
+        trial = study.ask()
+        setting = {key: _suggested(trial, key, dimension) for key, dimension in search.dimensions.items()}
+        told = ", ".join(f"{key}={value}" for key, value in setting.items())
+        print(f"\ntrial     {number + 1} of {search.trials}: {told}", flush=True)
+        runs = {folder_of(run): run for run in search.settle(setting)}
+        carry_out(runs)
+        everything |= runs
+        values = [value_of(folder, objective) for folder in runs]
+        if None in values:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        else:
+            study.tell(trial, statistics.fmean(value for value in values if value is not None))
+    return everything
+
+
+def _suggested(trial: Any, key: str, dimension: Dimension) -> Any:
+    if dimension.choices:  # by number: Optuna knows no lists
+        return dimension.choices[trial.suggest_categorical(key, list(range(len(dimension.choices))))]
+    if isinstance(dimension.low, int) and isinstance(dimension.high, int):
+        return trial.suggest_int(key, dimension.low, dimension.high, log=dimension.log)
+    return float(f"{trial.suggest_float(key, dimension.low, dimension.high, log=dimension.log):.4g}")

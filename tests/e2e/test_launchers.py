@@ -1,0 +1,108 @@
+"""Hydra's launchers, each with two tiny jobs; skipped where the extra is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support import TINY, Ended, command, save_untrained_teacher
+
+JOBS = [*TINY, "teacher.checkpoint=teacher.safetensors", "temperature=fixed", "recipe.epochs=1", "seed=0,1"]
+
+
+def needs(extra: str) -> None:
+    if importlib.util.find_spec(f"hydra_plugins.hydra_{extra}_launcher") is None:
+        pytest.skip(f"hydra-{extra}-launcher is not installed: pip install 'rlkd-run[{extra}]'")
+
+
+@pytest.fixture(autouse=True)
+def _a_teacher_at_hand() -> None:
+    save_untrained_teacher()
+
+
+def results() -> list[Path]:
+    return sorted(Path("outputs/runs").glob("*/result.json"))
+
+
+def assert_both_are_done(ended: Ended) -> None:
+    assert ended.code == 0, ended.err
+    assert "sweep     2 done, 0 failed, 0 skipped" in ended.out
+    assert len(results()) == 2
+    # Where jobs run side by side, what each prints is kept apart.
+    logs = [path.read_text() for path in Path("outputs/runs/.queue").glob("*.log")]
+    assert [log.count("epoch 1/1") for log in logs] == [1, 1]
+    assert "epoch 1/1" not in ended.out
+
+
+def test_several_processes_and_a_teacher_that_is_missing(rlkd_run_process: Callable[..., Ended]) -> None:
+    """The teacher is a job of its own before the others, so that nobody waits for it in a place of a cluster."""
+    needs("joblib")
+    ended = rlkd_run_process(
+        *JOBS, "teacher.checkpoint=null", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "runtime.jobs_per_gpu=1"
+    )
+    assert_both_are_done(ended)
+    teacher, first, _ = [line for line in ended.out.splitlines() if line.startswith("--- outputs")]
+    assert teacher.startswith("--- outputs/teachers/digits-resnet14")
+    assert first.startswith("--- outputs/runs/")
+
+
+def test_a_signal_stops_all_processes_and_each_saves() -> None:
+    needs("joblib")
+    long = ["recipe.epochs=200", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = subprocess.Popen(command(*JOBS, *long), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while len({path.parent for path in Path("outputs/runs").glob("*/checkpoints/*.pt")}) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 143, (out, err)
+    assert "2 not finished" in out
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        states = [json.loads(path.read_text())["state"] for path in Path("outputs/runs").glob("*/status.json")]
+        if states == ["interrupted", "interrupted"]:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"{states}")
+
+
+def test_ray(rlkd_run_process: Callable[..., Ended]) -> None:
+    needs("ray")
+    quiet = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    ended = rlkd_run_process(*JOBS, "hydra/launcher=ray", "+hydra.launcher.ray.init.include_dashboard=false", **quiet)
+    assert_both_are_done(ended)
+
+
+def test_a_pre_empted_job_of_submitit_is_requeued_and_resumes() -> None:
+    """By submitit's local executor, which answers the signal as the one for Slurm does."""
+    needs("submitit")
+    long = [
+        "recipe.epochs=6",
+        "recipe.batch_size=16",
+        "runtime.checkpoint_minutes=1e-6",
+        "hydra/launcher=submitit_local",
+    ]
+    process = subprocess.Popen(
+        command(*JOBS, *long), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
+    )
+    while not (saved := list(Path("outputs/runs").glob("*/checkpoints/*.pt"))):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    folder = saved[0].parent.parent
+    worker = json.loads((folder / "status.json").read_text())["process"]
+    supervisor = int(Path(f"/proc/{worker}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(worker, signal.SIGUSR2)  # Slurm tells every process of a job
+    os.kill(supervisor, signal.SIGUSR2)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, (out, err)
+    assert "sweep     2 done, 0 failed, 0 skipped" in out
+    log = Path(f"outputs/runs/.queue/{folder.name}.log").read_text()
+    assert "stopped by signal" in log
+    assert "resumed   after" in log
