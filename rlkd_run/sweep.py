@@ -71,7 +71,7 @@ def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[
         # Another sweep that wants the same runs has been let do them, while this one did others.
         _launch({folder: run for folder, run in waiting.items() if _left(folder)}, command, wait=True)
     except Interrupted:
-        print(f"\n{_summary(runs, before & runs.keys())}", flush=True)
+        print(f"\n{_summary(runs, before & runs.keys(), stopped=True)}", flush=True)
         raise
 
 
@@ -121,7 +121,7 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
         sys.argv = previous
 
 
-def _summary(runs: Mapping[Path, RunConfig], before: set[Path]) -> str:
+def _summary(runs: Mapping[Path, RunConfig], before: set[Path], *, stopped: bool = False) -> str:
     """How many were done, failed and skipped, and of each that has no result, why."""
     done = sum(finished(folder) for folder in runs) - len(before)
     missing = [standing(folder) for folder in runs if not finished(folder)]
@@ -132,5 +132,6 @@ def _summary(runs: Mapping[Path, RunConfig], before: set[Path]) -> str:
     lines = [f"sweep     {', '.join(words)}"]
     for one in missing:
         log = log_file(one.folder)
-        lines.append(f"  {one.folder}: {one.words}" + (f" (its output: {log})" if log.exists() else ""))
+        told = "left no record; the lines above say why" if one.state == "waiting" and not stopped else one.words
+        lines.append(f"  {one.folder}: {told}" + (f" (its output: {log})" if log.exists() else ""))
     return "\n".join(lines)

@@ -105,6 +105,8 @@ def test_what_the_job_told_itself_stays_and_nobody_elses_record_is_touched() -> 
         note_end(Path("run"), -9)
         assert json.loads(Path("run/status.json").read_text())["state"] == "running"
     assert not is_locked(Path("run/.lock"))
+    Path("file").write_text("in the way of a folder")
+    assert not is_locked(Path("file/.lock"))
 
 
 def test_an_interruption_travels_between_processes() -> None:
