@@ -7,10 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from rlkd_run import __version__
 from rlkd_run.errors import ConfigError, Interrupted, RunError
+from rlkd_run.help import help_page
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -53,10 +55,13 @@ def _run(arguments: list[str]) -> int:
     parser.prog = "rlkd-run"
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import a module of your own")
     options = parser.parse_intermixed_args(arguments)  # flags may stand between overrides
-    from rlkd_run.config.composition import compose_command, register_resolvers
+    from rlkd_run.config.composition import compose_command, config_folder, register_resolvers
 
+    if options.help:
+        print(help_page([config_folder(), *([Path(options.config_dir)] if options.config_dir else [])]))
+        return 0
     register_resolvers()
-    informs = options.help or options.hydra_help or options.info or options.shell_completion
+    informs = options.hydra_help or options.info or options.shell_completion
     if not informs:
         command = compose_command(
             options.overrides,
@@ -83,7 +88,7 @@ def _flags(arguments: list[str], options: argparse.Namespace) -> list[str]:
 
 
 def _leave_to_hydra(arguments: list[str]) -> int:
-    """Help, completion and ``--cfg`` are Hydra's own."""
+    """Hydra's help, completion and ``--cfg`` are its own."""
     import hydra
 
     from rlkd_run.config.composition import config_folder
