@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from rlkd_run.errors import RunError
+from rlkd_run.locks import try_lock
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
 
@@ -82,14 +83,15 @@ class AnswerStore:
     def lock(self, *, wait: bool) -> bool:
         """Become the one that writes; False if another process is and `wait` is not given."""
         lock = open(self.folder / ".lock", "a")  # noqa: SIM115 - held until `unlock`
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        told = False
+        while not try_lock(lock):
             if not wait:
                 lock.close()
                 return False
-            print(f"waiting for another process to fill {self.folder}", flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not told:
+                print(f"waiting for another process to fill {self.folder}", flush=True)
+                told = True
+            time.sleep(0.5)
         self._lock = lock
         self.refresh()
         return True
