@@ -38,10 +38,6 @@ BATCH = 16
 NARROW = {"reviewkd": {"max_width": 16}, "diffkd": {"autoencoder_width": 16}, "crd": {"negatives": 64}}
 
 
-ALL = list(itertools.product((2, BATCH), (torch.float32, torch.float64)))
-SIZES = {"resnet8": ALL, "test_resnet": ALL[1:3]}  # each size and each precision of the second, which is slower
-
-
 @functools.cache
 def configs() -> dict[str, RunConfig]:
     """A configuration with each policy; the agent acts from the first epoch on and learns in `EPOCH`."""
@@ -84,7 +80,7 @@ def distillation(
 @pytest.mark.parametrize("student", STUDENTS)
 @pytest.mark.parametrize("name", METHODS)
 def test_a_step_of_every_combination(name: str, student: str) -> None:
-    for config, (size, dtype) in itertools.product(meaningful(name), SIZES[student]):
+    for config, size, dtype in itertools.product(meaningful(name), (2, BATCH), (torch.float32, torch.float64)):
         what = f"{config.temperature.name}, B = {size}, {dtype}"
         both = pair(student, dtype)
         both[0].zero_grad()
