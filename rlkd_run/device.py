@@ -9,10 +9,11 @@ import torch
 
 from rlkd_run.config.run import RuntimeOptions
 from rlkd_run.errors import ConfigError
+from rlkd_run.heap import keep_freed_memory
 
 
-def prepare(options: RuntimeOptions) -> torch.device:
-    """Choose the device and set torch's global switches.
+def choose(options: RuntimeOptions) -> torch.device:
+    """Find the device that is asked for.
 
     Raises:
         ConfigError: a GPU is asked for and there is none.
@@ -20,6 +21,18 @@ def prepare(options: RuntimeOptions) -> torch.device:
     available = torch.cuda.is_available()
     if options.device == "cuda" and not available:
         raise ConfigError("runtime.device=cuda, but torch sees no GPU here; runtime.device=auto takes what there is.")
+    return torch.device("cuda" if available and options.device != "cpu" else "cpu")
+
+
+def prepare(options: RuntimeOptions) -> torch.device:
+    """Choose the device and set the switches of the whole process: threads, determinism, precision, memory.
+
+    Raises:
+        ConfigError: as `choose`.
+    """
+    device = choose(options)
+    if device.type == "cpu":
+        keep_freed_memory()
     if options.num_threads is not None:
         torch.set_num_threads(options.num_threads)
     if options.deterministic:
@@ -29,7 +42,7 @@ def prepare(options: RuntimeOptions) -> torch.device:
     torch.backends.cudnn.benchmark = not options.deterministic
     # Unless asked for, not even convolutions, where it is torch's default: it keeps 10 bits of the inputs' mantissas.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
-    return torch.device("cuda" if available and options.device != "cpu" else "cpu")
+    return device
 
 
 def describe(device: torch.device) -> dict[str, Any]:

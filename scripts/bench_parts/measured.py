@@ -19,7 +19,7 @@ from rlkd_run import teachers
 from rlkd_run.config.composition import compose_command
 from rlkd_run.data.dataset import Loading
 from rlkd_run.data.resident import ResidentDataset
-from rlkd_run.device import describe, prepare
+from rlkd_run.device import choose, describe, prepare
 from rlkd_run.experiment import build
 from rlkd_run.layer_rates import layer_rates
 from rlkd_run.models.build import build_model
@@ -195,8 +195,9 @@ class Reference(Measured):
         from reference_loop import InstanceAgent, ReferenceLoop  # torchvision: not for the other processes' memory
 
         (config,) = compose_command(overrides).runs
-        self.device = prepare(config.runtime)
-        torch.use_deterministic_algorithms(False)
+        self.device = choose(config.runtime)  # nothing else of what this project prepares, which is part of its speed
+        if config.runtime.num_threads is not None:
+            torch.set_num_threads(config.runtime.num_threads)
         torch.backends.cudnn.benchmark = True
         raw = raw_images(images, config.dataset, data)
         torch.manual_seed(0)
