@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import torch
+import torch.utils.deterministic
 
 from rlkd_run.config.run import RuntimeOptions
 from rlkd_run.errors import ConfigError
@@ -39,6 +40,8 @@ def prepare(options: RuntimeOptions) -> torch.device:
         # Some CUDA kernels have no deterministic form; torch names them in a warning rather than refusing the run.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.set_deterministic_debug_mode("warn")  # its twin, use_deterministic_algorithms, imports the compiler
+        # By default every new tensor is filled in this mode as well, against kernels that read what nobody has written.
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not options.deterministic
     # Unless asked for, not even convolutions, where it is torch's default: it keeps 10 bits of the inputs' mantissas.
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
