@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,18 @@ LONGEST = ("test_interruption.py", "test_learning.py", "test_command.py", "test_
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest tests first, so that at the end no process waits for one of them."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Let `no_cover` hold in the workers of pytest-xdist too, where pytest-cov stops only one of two measurements."""
+    tracing = sys.gettrace()
+    if item.get_closest_marker("no_cover") is not None:
+        sys.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(tracing)
 
 
 @pytest.fixture(autouse=True)
