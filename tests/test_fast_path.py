@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import pytest
 import torch
+from support import TINY, Ended, save_untrained_teacher
+from torch._dynamo.utils import counters
 
 from rlkd_run import teachers
 from rlkd_run.config.composition import compose_command
@@ -62,3 +67,18 @@ def test_loss_curves_are_those_of_the_plain_path(method: str, temperature: str) 
     plain = curve(*overrides, *PLAIN)
     assert len(fast) == STEPS
     torch.testing.assert_close(fast, plain, rtol=2e-3, atol=1e-4)
+
+
+def test_no_kind_of_epoch_compiles_anything_anew(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warm-up, learning on mixed images, acting; full batches and the short last one: one graph for each network."""
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    torch.compiler.reset()
+    counters.clear()
+    save_untrained_teacher()
+    epochs = ["recipe.epochs=5", "agent.warmup_epochs=2", "agent.train_every=2", "runtime.eval_batch_size=50"]
+    ended = rlkd_run(*TINY, "teacher.checkpoint=teacher.safetensors", "runtime.compile=all", *epochs)
+    assert ended.code == 0, ended.err
+    assert counters["stats"]["unique_graphs"] == 2
+    assert not counters["recompiles"]

@@ -66,7 +66,7 @@ FULL_WIDTH = {("none", 4.0, 0), ("lstm", 7.0, 0)}
 def test_finds_the_best_temperature(kind: str, target: float, seed: int) -> None:
     hidden = 256 if (kind, target, seed) in FULL_WIDTH else 64
     _, temperature = teach(
-        constant(target), 150, seed, ppo={"actor_lr": 1e-3}, calibration={"kind": kind}, hidden=hidden
+        constant(target), 100, seed, ppo={"actor_lr": 1e-3}, calibration={"kind": kind}, hidden=hidden
     )
     assert abs(temperature.mean().item() - target) < 0.5
 
