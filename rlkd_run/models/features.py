@@ -112,7 +112,11 @@ class Network:
     def _run(self, images: Tensor) -> Tensor:
         model, size = self._compiled
         with self._autocast(images.device):
-            return self._whole((model if len(images) == size else self.model)(images))
+            if len(images) != size:
+                return self._whole(self.model(images))
+            logits = model(images)
+            # A captured graph writes every answer to the same place, and another network's next call may take it.
+            return self._whole(logits.clone() if logits.is_cuda else logits)
 
     def _whole(self, value: Tensor) -> Tensor:
         return value if self.precision != "bf16" else value.float()
