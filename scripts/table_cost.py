@@ -44,7 +44,7 @@ def template() -> Path:
 
 def settings(count: int) -> list[tuple[str, str, str, int]]:
     """Pair, method, temperature and seed of each folder: all settings with seed 0, then with seed 1, and so on."""
-    cells = [(pair, method, policy) for pair in pair_order() for method in METHODS for policy in TEMPERATURES]
+    cells = [(pair, method, policy) for pair in pair_order("cifar100") for method in METHODS for policy in TEMPERATURES]
     few = cells[: max(1, min(len(cells), count // 3))]
     return [(*few[i % len(few)], i // len(few)) for i in range(count)]
 

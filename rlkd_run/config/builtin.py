@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rlkd_run.config.datasets import DatasetOptions, FolderOptions
+from rlkd_run.config.datasets import DatasetOptions, FolderOptions, ImageNetOptions
 from rlkd_run.config.feature_methods import (
     CCOptions,
     CRDOptions,
@@ -246,3 +246,4 @@ DATASETS.register("cifar10", DatasetOptions, "rlkd_run.data.cifar:open_cifar10")
 DATASETS.register("cifar100", DatasetOptions, "rlkd_run.data.cifar:open_cifar100")
 DATASETS.register("digits", DatasetOptions, "rlkd_run.data.digits:open_digits")
 DATASETS.register("folder", FolderOptions, "rlkd_run.data.folder:open_folder")
+DATASETS.register("imagenet", ImageNetOptions, "rlkd_run.data.imagenet:open_imagenet")

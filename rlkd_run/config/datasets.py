@@ -41,3 +41,10 @@ class FolderOptions:
     flip: bool = option("random horizontal flip")
     mean: list[float] = option("mean of each channel, of pixels in [0, 1]")
     std: list[float] = option("standard deviation of each channel, of pixels in [0, 1]", gt=0)
+
+
+@dataclass
+class ImageNetOptions(FolderOptions):
+    """All of ImageNet, which is the same wherever it lies."""
+
+    root: str = option("folder with the two splits", identity=False)

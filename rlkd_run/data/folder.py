@@ -21,7 +21,7 @@ from rlkd_run.data.mixing import check_plan, mixed_labels
 from rlkd_run.data.normalise import Normaliser
 from rlkd_run.data.selection import limited, split_training
 from rlkd_run.data.transfer import upload
-from rlkd_run.data.tree import LabelledFiles, read_tree
+from rlkd_run.data.tree import LabelledFiles, Tree, read_tree
 from rlkd_run.errors import ConfigError
 from rlkd_run.protocol import Batch, MixPlan
 from rlkd_run.seeding import derive_seed
@@ -37,18 +37,23 @@ def open_folder(options: FolderOptions, loading: Loading) -> FolderDataset:
 class FolderDataset:
     """A `Dataset` of image files.
 
+    Args:
+        options: of the data set.
+        loading: see `Loading`.
+        tree: its files, where they were listed before.
+
     Raises:
         ConfigError: the tree cannot be used (see `read_tree`), the options ask for more images than there are, or
             the test images would be smaller than their crop.
     """
 
-    def __init__(self, options: FolderOptions, loading: Loading) -> None:
+    def __init__(self, options: FolderOptions, loading: Loading, tree: Tree | None = None) -> None:
         if options.resize < options.image_size:
             raise ConfigError(
                 f"dataset.resize={options.resize} must be at least dataset.image_size={options.image_size}, which is "
                 "cut out of it."
             )
-        tree = read_tree(options)
+        tree = read_tree(options) if tree is None else tree
         split = split_training(tree.train.labels, options.train_limit, options.val_split, loading.probe_images)
         test = limited(tree.test.labels, options.test_limit, "dataset.test_limit")
         self.name = options.name

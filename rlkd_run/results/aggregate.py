@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rlkd_run.results.notices import Tell, tell_on_stderr
+from rlkd_run.results.paper_recipe import Deviation, deviations
 from rlkd_run.results.records import DISTILL, Record
 from rlkd_run.results.reported import (
-    DATASET,
+    DATASETS,
     Reported,
     method_order,
     pair_order,
@@ -20,7 +21,7 @@ from rlkd_run.results.reported import (
     reported_teacher,
     temperature_order,
 )
-from rlkd_run.results.settings import Deviation, chosen_on_test, deviations, settings_of
+from rlkd_run.results.settings import settings_of
 
 Select = Literal["best", "last"]
 """Which epoch's accuracy is compared: that with the best top-1 on the test set, or the final one."""
@@ -51,7 +52,7 @@ class Cell:
         records: the runs, one a seed.
         settings: `key=value` of the keys that tell this cell from others of the same name; empty where there is none.
         paper: what the literature reports for it.
-        deviations: where it leaves the recipe of the literature (CIFAR-100 only), or chose by test accuracy.
+        deviations: where it leaves the recipe of the literature, or chose by test accuracy.
     """
 
     records: tuple[Record, ...]
@@ -135,8 +136,6 @@ def _label(record: Record) -> tuple[str | None, ...]:
 
 def _cell(records: tuple[Record, ...]) -> Cell:
     record = records[0]
-    if record.dataset != DATASET:
-        return Cell(records, deviations=chosen_on_test(record.config))
     paper: Reported | None = None
     if record.config.get("dataset.test_limit") is None:
         if record.task == DISTILL:
@@ -146,7 +145,7 @@ def _cell(records: tuple[Record, ...]) -> Cell:
     return Cell(
         records,
         paper=paper,
-        deviations=deviations(record.config, epochs=record.epochs, student=record.student),
+        deviations=deviations(record.config, dataset=record.dataset, epochs=record.epochs, student=record.student),
     )
 
 
@@ -168,8 +167,8 @@ def _told_apart(cells: Sequence[Cell]) -> list[Cell]:
 def _order(cell: Cell) -> tuple[object, ...]:
     record = cell.first
     return (
-        _rank(record.dataset, (DATASET,)),
-        _rank(record.pair, pair_order()),
+        _rank(record.dataset, DATASETS),
+        _rank(record.pair, pair_order(record.dataset)),
         _rank(record.method or "", method_order()),
         _rank(record.temperature or "", temperature_order()),
         _rank(record.agent or "", ("", "paper")),

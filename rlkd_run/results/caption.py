@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rlkd_run.results.aggregate import Cell, Select
 from rlkd_run.results.notices import listed
-from rlkd_run.results.settings import Deviation
+from rlkd_run.results.paper_recipe import Deviation
 from rlkd_run.results.significance import beyond_seeds
 
 DEVIATES = "†"

@@ -37,7 +37,7 @@ def paper_table(
         title: of the table.
     """
     dataset = cells[0].first.dataset
-    pairs = _pairs(cells, whole=whole)
+    pairs = _pairs(cells, dataset, whole=whole)
     table = {(_line(cell), cell.first.pair): cell for cell in cells}
     students = _alone(cells, alone, pairs)
     rows = [*_teachers(cells, pairs, dataset), *_alone_rows(cells, students, pairs, select)]
@@ -59,9 +59,10 @@ def paper_table(
     return Table(tuple(heads), tuple(rows), tuple(caption), title)
 
 
-def _pairs(cells: Sequence[Cell], *, whole: bool) -> list[str]:
+def _pairs(cells: Sequence[Cell], dataset: str, *, whole: bool) -> list[str]:
     run = dict.fromkeys(cell.first.pair for cell in cells)
-    return [*pair_order(), *(pair for pair in run if pair not in pair_order())] if whole else list(run)
+    papers = pair_order(dataset)
+    return [*papers, *(pair for pair in run if pair not in papers)] if whole else list(run)
 
 
 def _broken(pair: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""The literature's numbers on CIFAR-100 (`reported.yaml`), so that a table can show them beside measured ones.
+"""The literature's numbers (`reported.yaml`), so that a table can show them beside measured ones.
 
-RLKD's paper (arXiv 2407.00115: Table 1, vanilla KD on 11 pairs; Table 3, six base methods on 7 pairs) comes first;
-what it does not have is looked up in CTKD's (arXiv 2211.16231).
+On CIFAR-100 RLKD's paper (arXiv 2407.00115: Table 1, vanilla KD on 11 pairs; Table 3, six base methods on 7 pairs)
+comes first; what it does not have, and all of ImageNet, is looked up in CTKD's (arXiv 2211.16231).
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import yaml
 
-DATASET = "cifar100"
-"""The only data set with numbers here."""
+CIFAR100, IMAGENET = "cifar100", "imagenet"
+DATASETS = (CIFAR100, IMAGENET)
+"""The data sets with numbers here."""
 
 _SOURCES = ("rlkd", "ctkd")
 
@@ -46,7 +47,7 @@ def reported(pair: str, method: str, temperature: str, dataset: str) -> Reported
         pair: `teacher-student`, such as `resnet56-resnet20`.
         method: base method, such as `kd` or `dkd`.
         temperature: `fixed`, `ctkd` or `rlkd`.
-        dataset: anything but `cifar100` has no number. Nor has a part of the test set: do not ask for one.
+        dataset: anything but those of `DATASETS` has no number. Nor has a part of the test set: do not ask for one.
     """
     numbers = every_reported(pair, method, temperature, dataset)
     return numbers[0] if numbers else None
@@ -54,25 +55,25 @@ def reported(pair: str, method: str, temperature: str, dataset: str) -> Reported
 
 def every_reported(pair: str, method: str, temperature: str, dataset: str) -> tuple[Reported, ...]:
     """Look up the numbers of every source that has one, in the order of preference of `reported`."""
-    if dataset != DATASET:
-        return ()
-    return tuple(_tables().get((pair, method, temperature), ()))
+    return tuple(_tables().get((dataset, pair, method, temperature), ()))
 
 
 def reported_teacher(name: str, dataset: str) -> Reported | None:
-    """Look up the accuracy that RLKD's paper prints for a teacher, in percent."""
-    return _alone("teachers", name, dataset)
+    """Look up the accuracy that the literature prints for a teacher, in percent."""
+    return _alone().get((dataset, "teacher", name))
 
 
 def reported_student(name: str, dataset: str) -> Reported | None:
-    """Look up the accuracy that RLKD's paper prints for a student trained without a teacher, in percent."""
-    return _alone("students", name, dataset)
+    """Look up the accuracy that the literature prints for a student trained without a teacher, in percent."""
+    return _alone().get((dataset, "student", name))
 
 
 @cache
-def pair_order() -> tuple[str, ...]:
-    """Return the pairs in the order of the paper's Table 1."""
-    return tuple(_facts()["rlkd"]["table1"]["pairs"])
+def pair_order(dataset: str) -> tuple[str, ...]:
+    """Return the pairs of a data set in the order of the paper's tables; none where there are no numbers."""
+    if dataset == IMAGENET:
+        return (_imagenet_pair(),)
+    return tuple(_facts()["rlkd"]["table1"]["pairs"]) if dataset == CIFAR100 else ()
 
 
 @cache
@@ -93,29 +94,47 @@ def _facts() -> Mapping[str, Any]:
     return facts
 
 
-@cache
-def _tables() -> Mapping[tuple[str, str, str], list[Reported]]:
-    found: dict[tuple[str, str, str], list[Reported]] = {}
+def _imagenet_pair() -> str:
+    facts = _facts()["ctkd"][IMAGENET]
+    return f"{facts['teacher_model']}-{facts['student_model']}"
 
-    def put(pair: str, method: str, numbers: Mapping[str, float], source: str, protocol: str) -> None:
+
+@cache
+def _tables() -> Mapping[tuple[str, str, str, str], list[Reported]]:
+    found: dict[tuple[str, str, str, str], list[Reported]] = {}
+
+    def put(dataset: str, pair: str, method: str, numbers: Mapping[str, float], source: str, protocol: str) -> None:
         for temperature, top1 in numbers.items():
-            found.setdefault((pair, method, temperature), []).append(Reported(float(top1), source, protocol))
+            found.setdefault((dataset, pair, method, temperature), []).append(Reported(float(top1), source, protocol))
 
     for name in _SOURCES:
         facts = _facts()[name]
         source, protocol = facts["source"], facts["protocol"]
         for pair, numbers in facts["table1"]["pairs"].items():
-            put(pair, facts["table1"]["method"], numbers, f"{source}, Table 1" if name == "rlkd" else source, protocol)
+            table = f"{source}, Table 1" if name == "rlkd" else source
+            put(CIFAR100, pair, facts["table1"]["method"], numbers, table, protocol)
         table3 = dict(facts.get("table3", {"pairs": []}))
         pairs = table3.pop("pairs")
         for method, rows in table3.items():
             for column, pair in enumerate(pairs):
                 numbers = {temperature: row[column] for temperature, row in rows.items()}
-                put(pair, method, numbers, f"{source}, Table 3", protocol)
+                put(CIFAR100, pair, method, numbers, f"{source}, Table 3", protocol)
+        for method, numbers in (facts[IMAGENET] or {"top1": {}})["top1"].items():
+            put(IMAGENET, _imagenet_pair(), method, numbers, source, protocol)
     return found
 
 
-def _alone(role: str, name: str, dataset: str) -> Reported | None:
-    facts = _facts()["rlkd"]
-    top1 = facts["models"][role].get(name) if dataset == DATASET else None
-    return None if top1 is None else Reported(float(top1), facts["source"], facts["models"]["protocol"])
+@cache
+def _alone() -> Mapping[tuple[str, str, str], Reported]:
+    """Networks trained from labels: (data set, role, name) -> accuracy."""
+    papers, other = _facts()["rlkd"], _facts()["ctkd"]
+    models, imagenet = papers["models"], other[IMAGENET]
+    found = {
+        (CIFAR100, role, name): Reported(float(top1), papers["source"], models["protocol"])
+        for role in ("teacher", "student")
+        for name, top1 in models[f"{role}s"].items()
+    }
+    for role in ("teacher", "student"):
+        top1, _ = imagenet[role]
+        found[IMAGENET, role, imagenet[f"{role}_model"]] = Reported(float(top1), other["source"], models["protocol"])
+    return found

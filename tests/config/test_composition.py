@@ -45,7 +45,12 @@ def choices_of(group: str) -> list[str]:
 @pytest.mark.parametrize("group", [*GROUPS, "pair"])
 def test_every_yaml_composes(group: str) -> None:
     """As one sweep over a group; what cannot go along by itself follows below."""
-    alone = {"teacher": ["timm"], "student": ["timm"], "task": ["evaluate", "export"], "dataset": ["folder"]}
+    alone = {
+        "teacher": ["timm"],
+        "student": ["timm"],
+        "task": ["evaluate", "export"],
+        "dataset": ["folder", "imagenet"],
+    }
     choices = [choice for choice in choices_of(group) if choice not in alone.get(group, [])]
     extra = ["temperature=fixed"] if group == "method" else []  # some methods have no temperature
     assert choices
@@ -98,8 +103,8 @@ def test_experiments_sweep_the_papers_pairs(name: str, pairs: int) -> None:
 
 @pytest.mark.parametrize(
     "overrides",
-    [["dataset=folder", "dataset.root=x"], ["teacher=timm", "teacher.model=resnet10t"],
-     ["student=timm", "student.model=resnet10t"]],
+    [["dataset=folder", "dataset.root=x"], ["dataset=imagenet", "dataset.root=x"],
+     ["teacher=timm", "teacher.model=resnet10t"], ["student=timm", "student.model=resnet10t"]],
 )  # fmt: skip
 def test_what_needs_another_option_composes_with_it(overrides: list[str]) -> None:
     assert only(*overrides)

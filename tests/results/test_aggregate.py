@@ -202,6 +202,20 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
             [("recipe.epochs", "60", "240")],
         ),
         ({"dataset": "digits", "epochs": 3}, []),
+        ({"dataset": "digits", "config.select_on_test": True}, [("select_on_test", "true", "false")]),
+        (
+            {
+                "dataset": "imagenet",
+                "epochs": 100,
+                "config.recipe.weight_decay": 1e-4,
+                "config.recipe.lr": 0.1,
+                "config.recipe.batch_size": 256,
+                "config.method.ce_weight": 1,
+                "config.method.kl_weight": 0.9,
+                "config.dataset.resize": 232,
+            },
+            [("recipe.epochs", "100", "120"), ("dataset.resize", "232", "256"), ("method.kl_weight", "0.9", "1")],
+        ),
     ],
 )
 def test_deviations_from_the_papers_recipe(

@@ -11,6 +11,7 @@ from rlkd_run.results.reported import every_reported, reported, reported_student
 
 FACTS: dict[str, Any] = yaml.safe_load((files("rlkd_run.results") / "reported.yaml").read_text(encoding="utf-8"))
 TABLE1 = FACTS["rlkd"]["table1"]["pairs"]
+IMAGENET_PAIR = "resnet34_imagenet-resnet18_imagenet"
 TABLE3 = {name: rows for name, rows in FACTS["rlkd"]["table3"].items() if name != "pairs"}
 
 
@@ -76,6 +77,25 @@ def test_what_is_not_reported(what: tuple[str, str, str, str]) -> None:
     assert every_reported(*what) == ()
 
 
+def test_imagenet_is_ctkds() -> None:
+    numbers = {
+        (method, temperature): found.top1
+        for method in ("kd", "pkt", "rkd", "srrl", "dkd")
+        for temperature in ("fixed", "ctkd", "rlkd")
+        if (found := reported(IMAGENET_PAIR, method, temperature, "imagenet")) is not None
+    }
+    assert len(numbers) == 10  # the paper's own are not known
+    assert (numbers["kd", "fixed"], numbers["kd", "ctkd"], numbers["dkd", "ctkd"]) == (70.83, 71.32, 71.51)
+    teacher = reported_teacher("resnet34_imagenet", "imagenet")
+    student = reported_student("resnet18_imagenet", "imagenet")
+    assert teacher is not None
+    assert student is not None
+    assert (teacher.top1, student.top1) == (73.96, 70.26)
+    assert teacher.source == student.source == FACTS["ctkd"]["source"]
+    assert reported(IMAGENET_PAIR, "kd", "fixed", "cifar100") is None
+    assert reported("resnet56-resnet20", "kd", "fixed", "imagenet") is None
+
+
 def test_networks_alone() -> None:
     for role, look_up in (("teachers", reported_teacher), ("students", reported_student)):
         for name, top1 in FACTS["rlkd"]["models"][role].items():
@@ -87,5 +107,7 @@ def test_networks_alone() -> None:
 
 
 def test_orders_are_the_papers() -> None:
-    assert module.pair_order() == tuple(TABLE1)
+    assert module.pair_order("cifar100") == tuple(TABLE1)
+    assert module.pair_order("imagenet") == (IMAGENET_PAIR,)
+    assert module.pair_order("digits") == ()
     assert module.method_order() == ("kd", "pkt", "sp", "vid", "crd", "srrl", "dkd")
