@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -44,8 +46,23 @@ def prepare(options: RuntimeOptions) -> torch.device:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not options.deterministic
     # Unless asked for, not even convolutions, where it is torch's default: it keeps 10 bits of the inputs' mantissas.
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.precision == "tf32"
+    _allow_tf32(options.precision == "tf32")
     return device
+
+
+def _allow_tf32(allowed: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """No TF32 for a while: a teacher that is trained for runs of every precision."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    _allow_tf32(False)
+    try:
+        yield
+    finally:
+        _allow_tf32(before)
 
 
 def describe(device: torch.device) -> dict[str, Any]:

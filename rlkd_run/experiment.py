@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rlkd_run import teachers
 from rlkd_run.auxiliary import STUDENT, auxiliary_run, taught_by, teachers_record
+from rlkd_run.config.departures import departures
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
@@ -78,7 +79,7 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
             fit.facts["teacher"] = evaluate(teacher, test)._asdict()
         measured = Accuracy(**fit.facts["teacher"])
         print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
-        teachers.warn_if_far(teaching.teacher.model, dataset, measured)
+        teachers.warn_if_far(teaching, dataset, measured)
         with closing(teacher_for(teaching, objective.teacher, loader, dataset)) as objective.answers:
             history = fit.run()
         save_weights(objective.model, folder.path / STUDENT)
@@ -101,6 +102,7 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
                 **history.cost(),
                 "identity": {"run": run_hash(config), "cell": cell_hash(config)},
                 "config": config.to_dict(),
+                "departures": departures(config),
                 "choices": config.choices,
                 **provenance(describe(device)),
             }

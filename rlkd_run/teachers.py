@@ -19,7 +19,7 @@ from rlkd_run.config.identity import (
 )
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset
-from rlkd_run.device import describe
+from rlkd_run.device import describe, full_precision
 from rlkd_run.environment import provenance
 from rlkd_run.errors import about
 from rlkd_run.evaluation import Accuracy
@@ -114,7 +114,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         Interrupted, RunError: as `Fit.run`.
     """
     recipe, data_seed = teacher_recipe(config), derive_seed(config.teacher.seed, "data")
-    with RunFolder(teacher_folder(config), wait=True) as folder:
+    with full_precision(), RunFolder(teacher_folder(config), wait=True) as folder:
         if finished(folder.path):  # by the process that was waited for
             return folder.path
         folder.begin(config.to_dict())
@@ -176,9 +176,10 @@ def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: to
     return Nasty(model, adversary, nasty, dataset.num_classes)
 
 
-def warn_if_far(name: str, dataset: Dataset, measured: Accuracy) -> None:
+def warn_if_far(config: RunConfig, dataset: Dataset, measured: Accuracy) -> None:
     """Say so when a teacher is not the one that the literature distils from."""
-    literature = reported_teacher(name, dataset.name)
+    name = config.teacher.model
+    literature = reported_teacher(name, dataset.name) if config.teacher.source == "zoo" else None
     if literature is not None and abs(measured.top1 - literature.top1) > FAR_FROM_LITERATURE:
         print(
             f"warning   the teacher scores {measured.top1:.2f} % on {dataset.num_test} test images; the literature "

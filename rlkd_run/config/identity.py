@@ -111,6 +111,8 @@ def cell_identity(config: RunConfig) -> dict[str, Any]:
     del values["student"]["lr"]  # recipe.lr is what counts
     if config.uses_agent:
         values["agent"] = relevant(config.agent)
+    if runtime := relevant(config.runtime):
+        values["runtime"] = runtime
     if config.top.select_on_test:  # such a run stands for nothing else
         values["select_on_test"] = True
     return values

@@ -49,7 +49,7 @@ class RecipeOptions:
 
 @dataclass
 class RuntimeOptions:
-    """Where and how a run is carried out; all but the precision changes speed and at most last bits."""
+    """Where and how a run is carried out; all but the precisions changes speed and at most last bits."""
 
     device: str = option("auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"), identity=False)
     deterministic: bool = option("deterministic kernels: equal runs end in equal bits", identity=False)
@@ -58,7 +58,7 @@ class RuntimeOptions:
     channels_last: bool = option("memory layout NHWC", identity=False)
     fold_teacher: bool = option("teacher with its batch norms folded into convolutions", identity=False, neutral=False)
     precision: str = option(
-        "of the student's passes: fp32; tf32: products of the whole run on NVIDIA's tensor cores; bf16",
+        "of the student's passes: fp32; tf32: products of teacher and student on NVIDIA's tensor cores; bf16",
         choices=("fp32", "tf32", "bf16"),
         neutral="fp32",
     )
@@ -93,7 +93,7 @@ class RuntimeOptions:
         neutral="none",
     )
     teacher_cache_precision: str = option(
-        "of the kept answers; fp16 rounds to a relative 2^-11", choices=("fp32", "fp16"), identity=False, neutral="fp32"
+        "of the kept answers; fp16 rounds to a relative 2^-11", choices=("fp32", "fp16"), neutral="fp32"
     )
     cache_root: str = option("folder of the kept answers", identity=False, neutral="outputs/cache")
 

@@ -145,7 +145,7 @@ def _cell(records: tuple[Record, ...]) -> Cell:
     return Cell(
         records,
         paper=paper,
-        deviations=deviations(record.config, dataset=record.dataset, epochs=record.epochs, student=record.student),
+        deviations=deviations(record),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from rlkd_run.results.records import DISTILL, Record
 from rlkd_run.results.settings import FlatConfig, shown
 
 Values = Mapping[str, tuple[object, ...]]
@@ -31,23 +32,27 @@ class PaperRecipe:
     schedule: Values
     agent_schedule: Values
     of_choice: Mapping[tuple[str, str], Values]
-    teacher: Values = field(default_factory=dict)
+    teacher: Values
 
 
-_ANY_DATASET: dict[str, tuple[object, ...]] = {
+_ALWAYS: dict[str, tuple[object, ...]] = {
+    "runtime.precision": ("fp32",),
+    "runtime.teacher_precision": ("fp32",),
+    "runtime.teacher_cache_precision": ("fp32",),
+    "select_on_test": (False,),
+}
+_ANY_RECIPE: dict[str, tuple[object, ...]] = {
+    **_ALWAYS,
     "recipe.lr_decay": (0.1,),
     "recipe.momentum": (0.9,),
     "recipe.nesterov": (False,),
     "recipe.schedule": ("step",),
     "recipe.lr_policy": ("none",),
     "teacher.objective": ("labels",),
-    "runtime.precision": ("fp32",),
-    "runtime.teacher_precision": ("fp32",),
     "dataset.train_limit": (None,),
     "dataset.test_limit": (None,),
     "dataset.val_split": (0,),
     "dataset.flip": (True,),
-    "select_on_test": (False,),
 }
 # Students that the frameworks train at 0.01 and RLKD's authors at 0.05: both are the literature's.
 _SMALL_LR = {"recipe.lr": (0.01, 0.05)}
@@ -56,7 +61,7 @@ _SMALL_LR = {"recipe.lr": (0.01, 0.05)}
 _CIFAR100 = PaperRecipe(
     epochs=240,
     optimisation={"recipe.batch_size": (64,), "recipe.lr": (0.05,)},
-    everything={**_ANY_DATASET, "recipe.weight_decay": (5e-4,), "dataset.pad": (4,)},
+    everything={**_ANY_RECIPE, "recipe.weight_decay": (5e-4,), "dataset.pad": (4,)},
     schedule={"recipe.milestones": ([150, 180, 210],)},
     agent_schedule={"agent.warmup_epochs": (20,), "agent.train_every": (20,)},
     of_choice={
@@ -78,7 +83,7 @@ _IMAGENET = PaperRecipe(
     epochs=120,
     optimisation={"recipe.batch_size": (256,), "recipe.lr": (0.1,)},
     everything={
-        **_ANY_DATASET,
+        **_ANY_RECIPE,
         "recipe.weight_decay": (1e-4,),
         "dataset.image_size": (224,),
         "dataset.resize": (256,),
@@ -94,6 +99,12 @@ _IMAGENET = PaperRecipe(
         },
         ("method.name", "dkd"): {"method.alpha": (1,), "method.beta": (1,)},
     },
+    teacher={
+        "teacher.recipe.epochs": (120,),
+        "teacher.recipe.batch_size": (256,),
+        "teacher.recipe.lr": (0.1,),
+        "teacher.recipe.lr_policy": ("none",),
+    },
 )
 _RECIPES = {"cifar100": _CIFAR100, "imagenet": _IMAGENET}
 
@@ -107,40 +118,52 @@ class Deviation:
     paper: str
 
 
-def deviations(config: FlatConfig, *, dataset: str, epochs: int, student: str | None) -> tuple[Deviation, ...]:
+def deviations(record: Record) -> tuple[Deviation, ...]:
     """Say where a run leaves the recipe under which the literature's numbers on its data set were measured.
 
-    Keys that the configuration does not have are not judged; nor is a teacher's recipe where its weights were given.
-    On a data set without such numbers only a choice by test accuracy is one.
-
-    Args:
-        config: flat configuration of the run.
-        dataset: its name.
-        epochs: how many were run.
-        student: the student's name; None where a teacher was trained.
+    Keys that its configuration does not have are not judged; nor is a teacher's recipe where its weights were given.
+    On a data set without such numbers only a lower precision and a choice by test accuracy are deviations.
     """
-    recipe = _RECIPES.get(dataset)
+    config, epochs = record.config, record.epochs
+    recipe = _RECIPES.get(record.dataset)
     if recipe is None:
-        return (Deviation("select_on_test", "true", "false"),) if config.get("select_on_test") else ()
-    expected = dict(recipe.everything)
-    if student is not None:  # a teacher is trained with its own batch size and learning rate
-        expected |= recipe.optimisation
-        choices = {**config, "student.model": student}
+        return _judged(config, _ALWAYS)
+    departures: Mapping[str, Sequence[object]] = {}
+    if record.task == DISTILL:
+        expected = {**recipe.everything, **recipe.optimisation}
+        choices = {**config, "student.model": record.student}
         for (key, choice), values in recipe.of_choice.items():
             if choices.get(key) == choice:
                 expected |= values
-    if epochs == recipe.epochs:
-        expected |= recipe.schedule
-        if student is not None and config.get("temperature.name") == "rlkd":
-            expected |= recipe.agent_schedule
-    if config.get("teacher.checkpoint") is None and not config.get("teacher.pretrained"):
-        expected |= recipe.teacher
-    if student is None:
-        expected.pop("teacher.recipe.epochs", None)  # said already, as the epochs of the run
+        if epochs == recipe.epochs:
+            expected |= recipe.schedule
+            if config.get("temperature.name") == "rlkd":
+                expected |= recipe.agent_schedule
+        if config.get("teacher.checkpoint") is None and not config.get("teacher.pretrained"):
+            expected |= recipe.teacher
+            if config.get("teacher.recipe.epochs") == recipe.epochs:
+                expected |= _of_teachers(recipe.schedule)
+        departures = record.departures
+    else:  # a teacher has epochs, batch size, learning rate and milestones of its own, and the rest from the run
+        expected = {**recipe.everything, **recipe.teacher}
+        del expected["teacher.recipe.epochs"], expected["recipe.lr_policy"]
+        if epochs == recipe.epochs:
+            expected |= _of_teachers(recipe.schedule)
     found = [] if epochs == recipe.epochs else [Deviation("recipe.epochs", shown(epochs), shown(recipe.epochs))]
+    found += _judged(config, expected)
     found += [
+        Deviation(key, shown(here), shown(there)) for key, (here, there) in departures.items() if key not in expected
+    ]
+    return tuple(found)
+
+
+def _judged(config: FlatConfig, expected: Values) -> tuple[Deviation, ...]:
+    return tuple(
         Deviation(key, shown(config[key]), " or ".join(map(shown, values)))
         for key, values in expected.items()
         if key in config and config[key] not in values
-    ]
-    return tuple(found)
+    )
+
+
+def _of_teachers(values: Values) -> Values:
+    return {f"teacher.{key}": value for key, value in values.items()}

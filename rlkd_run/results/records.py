@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rlkd_run.errors import ConfigError
+from rlkd_run.models.names import ZOO_NAMES
 from rlkd_run.results.fields import Fields, RecordError
 from rlkd_run.results.notices import Tell, listed, tell_on_stderr
 from rlkd_run.results.settings import flatten
@@ -42,10 +43,12 @@ class Record:
     """What the tables need of one finished run's `result.json`.
 
     `top1`, `top5` are those of the network that was trained: the student, or the teacher where `task` is
-    `train_teacher`; `student`, `method`, `temperature` and `teacher_top1` are None there. `agent` is the preset of
-    RLKD's agent, None under another temperature. `config` is flat: dotted key -> value; so is `environment`, the
-    packages, code and machine as far as they are recorded. `cell` is the hash of everything that can change the result
-    but the seed. Accuracies in percent.
+    `train_teacher`; `student`, `method`, `temperature` and `teacher_top1` are None there. A network of timm that is
+    called like another one of the zoo has `timm/` before its name. `agent` is the preset of RLKD's agent, None under
+    another temperature. `config` is flat: dotted key -> value; so is `environment`, the packages, code and machine as
+    far as they are recorded. `departures` holds, for method, temperature and agent, key -> the run's value and that
+    of the yaml which it chose. `cell` is the hash of everything that can change the result but the seed. Accuracies
+    in percent.
     """
 
     folder: Path
@@ -66,6 +69,7 @@ class Record:
     wall_seconds: float | None
     cell: str
     config: Mapping[str, object]
+    departures: Mapping[str, Sequence[object]]
     environment: Mapping[str, object]
 
     @property
@@ -194,12 +198,13 @@ def _record(folder: Path, fields: Fields) -> Record:
     distilled = task == DISTILL
     teacher = fields.child("teacher")
     trained = fields.child("student") if distilled else teacher
+    config = flatten(fields.child("config").values)
     return Record(
         folder=folder,
         task=task,
         dataset=fields.text("dataset"),
-        teacher=teacher.text("name"),
-        student=trained.text("name") if distilled else None,
+        teacher=_name(teacher, config.get("teacher.source")),
+        student=_name(trained, config.get("student.source")) if distilled else None,
         method=fields.text("method") if distilled else None,
         temperature=fields.text("temperature") if distilled else None,
         agent=fields.text_or_none("agent") if distilled else None,
@@ -212,9 +217,23 @@ def _record(folder: Path, fields: Fields) -> Record:
         images_per_second=fields.number_or_none("images_per_second"),
         wall_seconds=fields.number_or_none("wall_seconds"),
         cell=fields.child("identity").text("cell"),
-        config=flatten(fields.child("config").values),
+        config=config,
+        departures=_departures(fields.values.get("departures")),
         environment=flatten({key: fields.values[key] for key in _ENVIRONMENT if key in fields.values}),
     )
+
+
+def _name(network: Fields, source: object) -> str:
+    name = network.text("name")
+    return f"timm/{name}" if source == "timm" and name in ZOO_NAMES else name
+
+
+def _departures(value: object) -> dict[str, list[object]]:
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(two, list) and len(two) == 2 for two in value.values()):
+        raise RecordError("its departures are no pairs of values")
+    return value
 
 
 def _accuracy(fields: Fields) -> Accuracy:

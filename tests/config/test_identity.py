@@ -203,3 +203,13 @@ def test_the_folders_name_is_readable() -> None:
     folder = run_folder(only("series=mine", "output_root=out", "student=timm", "student.model=resnet10t.c3_in1k"))
     assert folder.parent == Path("out/mine")
     assert folder.name.startswith("cifar100-resnet56-resnet10t.c3_in1k-kd-rlkd-seed0-")
+
+
+def test_a_lower_precision_is_another_run_of_the_same_teacher() -> None:
+    plain = only()
+    for option in ("runtime.precision=bf16", "runtime.teacher_precision=bf16", "runtime.teacher_cache_precision=fp16"):
+        rough = only(option)
+        assert run_hash(rough) != run_hash(plain)
+        assert cell_hash(rough) != cell_hash(plain)
+        assert teacher_folder(rough) == teacher_folder(plain)
+    assert run_hash(only("runtime.precision=fp32")) == run_hash(plain)

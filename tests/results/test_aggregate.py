@@ -201,11 +201,24 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
             {"config.temperature.name": "rlkd", "config.agent.warmup_epochs": 5, "epochs": 60},
             [("recipe.epochs", "60", "240")],
         ),
-        ({"dataset": "digits", "epochs": 3}, []),
+        (
+            {"departures": {"agent.t_max": [50.0, 10.0], "temperature.value": [8, 4]}, "config.temperature.value": 8},
+            [("temperature.value", "8", "4"), ("agent.t_max", "50.0", "10.0")],
+        ),
+        (
+            {"config.teacher.recipe.epochs": 240, "config.teacher.recipe.milestones": [1, 2]},
+            [("teacher.recipe.milestones", "[1,2]", "[150,180,210]")],
+        ),
+        ({"dataset": "digits", "epochs": 3, "departures": {"agent.t_max": [50.0, 10.0]}}, []),
+        (
+            {"dataset": "digits", "config.runtime.precision": "bf16"},
+            [("runtime.precision", "bf16", "fp32")],
+        ),
         ({"dataset": "digits", "config.select_on_test": True}, [("select_on_test", "true", "false")]),
         (
             {
                 "dataset": "imagenet",
+                "config.teacher.checkpoint": "resnet34.pth",
                 "epochs": 100,
                 "config.recipe.weight_decay": 1e-4,
                 "config.recipe.lr": 0.1,
@@ -229,3 +242,18 @@ def test_deviations_of_a_teacher(cells: Callable[..., list[Cell]], teacher_resul
     patch = {"config.recipe.lr": 0.01, "config.teacher.recipe.lr": 0.1, "config.teacher.recipe.epochs": 9, "epochs": 9}
     (cell,) = cells(teacher_result(patch))
     assert [(d.key, d.value) for d in cell.deviations] == [("recipe.epochs", "9"), ("teacher.recipe.lr", "0.1")]
+
+
+def test_the_students_recipe_is_none_of_a_teachers_business(
+    cells: Callable[..., list[Cell]], teacher_result: Make
+) -> None:
+    own = {"config.recipe.milestones": [6, 8, 9], "config.recipe.epochs": 10, "config.recipe.lr_policy": "tempbalance"}
+    (cell,) = cells(teacher_result({**own, "config.teacher.recipe.milestones": [1, 2, 3]}))
+    assert [d.key for d in cell.deviations] == ["teacher.recipe.milestones"]
+
+
+def test_a_network_of_timm_is_not_that_of_the_zoo(cells: Callable[..., list[Cell]], result: Make) -> None:
+    (cell,) = cells(result({"config.teacher.source": "timm", "teacher.name": "vgg13", "student.name": "vgg8"}))
+    assert cell.first.pair == "timm/vgg13-vgg8"
+    assert cell.paper is None
+    assert cell.first.student == "vgg8"

@@ -1,0 +1,51 @@
+"""Where a run's method, temperature and agent are not what the yaml files that it chose say."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from rlkd_run.config.composition import compose_command
+from rlkd_run.config.identity import relevant
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.errors import ConfigError
+
+_GROUPS = ("dataset", "teacher", "student", "method", "temperature", "agent", "recipe")
+
+
+def departures(config: RunConfig) -> dict[str, list[Any]] | None:
+    """Compare with what the same choices compose to when nothing else is said.
+
+    What follows other options (the agent's schedule the epochs, a weight the networks) follows them there as well.
+
+    Returns:
+        Dotted key -> its value and the yaml's; None where the choices do not compose by themselves, as those of the
+        user's own folders.
+    """
+    choices = (f"{group}={config.choices[group]}" for group in _GROUPS if group in config.choices)
+    models = (f"teacher.model='{config.teacher.model}'", f"student.model='{config.student.model}'")
+    root = () if config.choices["dataset"] in ("cifar100", "cifar10", "digits") else ("dataset.root=.",)
+    try:
+        shipped = _composed((*choices, *models, *root, f"recipe.epochs={config.recipe.epochs}"), tuple(config.plugins))
+    except ConfigError:
+        return None
+    found: dict[str, list[Any]] = {}
+    for group in ("method", "temperature", *(["agent"] if config.uses_agent else [])):
+        here, there = (dict(_flat(relevant(getattr(run, group)), f"{group}.")) for run in (config, shipped))
+        found |= {key: [value, there.get(key)] for key, value in here.items() if value != there.get(key)}
+    return found
+
+
+@functools.lru_cache(maxsize=32)
+def _composed(overrides: tuple[str, ...], plugins: tuple[str, ...]) -> RunConfig:
+    (run,) = compose_command(overrides, plugins=plugins).runs
+    return run
+
+
+def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value

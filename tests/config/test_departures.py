@@ -1,0 +1,45 @@
+"""What a run changed of the yaml files that it chose is on record."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from rlkd_run.config.composition import compose_command
+from rlkd_run.config.departures import departures
+from rlkd_run.config.runconfig import RunConfig
+
+
+def only(*overrides: str) -> RunConfig:
+    (run,) = compose_command(overrides).runs
+    return run
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["pair=wrn_40_2-shufflenet_v1", "recipe.epochs=24", "agent=official_code"],
+        ["temperature=fixed_8", "method=dkd", "teacher=resnet32x4"],
+        ["temperature=fixed", "agent.t_max=50"],  # the agent plays no part
+        ["dataset=folder", "dataset.root=x", "teacher=timm", "teacher.model=resnet10t.c3_in1k", "student=resnet8"],
+        ["dataset=imagenet", "dataset.root=x", "method=srrl", "recipe=imagenet"],
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_what_follows_the_choices_is_none(overrides: list[str]) -> None:
+    assert departures(only(*overrides)) == {}
+
+
+def test_changes_are_named_with_both_values() -> None:
+    run = only("agent.t_max=50", "agent.calibration.kind=none", "method.kl_weight=2", "recipe.lr=0.1")
+    assert departures(run) == {
+        "method.kl_weight": [2.0, 0.9],
+        "agent.t_max": [50.0, 10.0],
+        "agent.calibration.kind": ["none", "lstm"],
+    }
+
+
+def test_a_choice_of_somebody_elses_folder_cannot_be_judged() -> None:
+    run = only()
+    assert departures(dataclasses.replace(run, choices={**run.choices, "method": "mine"})) is None
