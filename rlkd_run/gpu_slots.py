@@ -27,9 +27,10 @@ def visible_gpus() -> list[str]:
 def gpu_slot(jobs_per_gpu: int | None, job_number: int) -> Iterator[dict[str, str]]:
     """A place on a GPU, held as long as this is entered; waits for one if all are taken.
 
-    Job n starts to look at place n, so that jobs spread over the GPUs, and takes the next free one. A place is a locked
-    file, shared by all sweeps of this user on this machine: a job that ended early or was killed has freed the GPU that
-    it was on, whichever that was, which counting job numbers alone would not tell.
+    Job n starts to look at place n, so that jobs spread over the GPUs, and takes the next free one. A place is a
+    locked file, shared by all sweeps of this user on this machine (in a job of Slurm: within it): a job that ended
+    early or was killed has freed the GPU that it was on, whichever that was, which counting job numbers alone would
+    not tell.
 
     Args:
         jobs_per_gpu: places on each GPU; None: whatever the launcher gives.
@@ -42,7 +43,9 @@ def gpu_slot(jobs_per_gpu: int | None, job_number: int) -> Iterator[dict[str, st
     if jobs_per_gpu is None or not gpus:
         yield {}
         return
-    folder = Path(tempfile.gettempdir(), f"rlkd-run-gpus-{os.getuid()}")
+    # Two allocations on one node may both call their GPUs 0, 1, …, and mean different ones.
+    allocation = "-".join(["rlkd-run-gpus", str(os.getuid()), *filter(None, [os.environ.get("SLURM_JOB_ID")])])
+    folder = Path(tempfile.gettempdir(), allocation)
     folder.mkdir(mode=0o700, exist_ok=True)
     places = [(gpu, place) for place in range(jobs_per_gpu) for gpu in gpus]
     while True:

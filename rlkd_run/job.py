@@ -18,12 +18,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rlkd_run.config.identity import run_folder, teacher_folder
+from rlkd_run.config.identity import run_folder, short_hash, teacher_folder
+from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
 from rlkd_run.files import write_atomically
@@ -34,7 +35,6 @@ from rlkd_run.queue_files import frozen_file, lock_file, log_file
 from rlkd_run.record import RunFolder, finished, read_json
 
 _SAVES = 60.0  # seconds that jobs get to reach the end of a step and save
-_UNDER_SLURM = "submitit"
 _ENDS_BY_SIGNAL = 600.0  # seconds within which a scheduler that has announced a job's end brings it about
 
 
@@ -72,8 +72,8 @@ class Frozen:
         Raises:
             ConfigError: the folder cannot be written.
         """
-        path = frozen_file(folder_of(self.config)).resolve()
         content = {"directory": str(self.directory), "config": self.config.to_dict()}
+        path = frozen_file(folder_of(self.config), short_hash(content)).resolve()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(content).encode())
@@ -89,6 +89,7 @@ class Frozen:
             ConfigError: the file is missing or damaged.
         """
         values = read_json(path)
+        load_plugins(values["config"]["plugins"])  # a launcher may have started a process that knows none
         return cls(RunConfig.from_dict(values["config"]), Path(values["directory"]))
 
 
@@ -102,7 +103,7 @@ def run_job(composed: DictConfig) -> int:
         The child's exit code; 0 where there was nothing to do.
 
     Raises:
-        Interrupted: the child was asked to stop, and so is the sweep on this machine.
+        Interrupted: this process was asked to stop, and so is the sweep on this machine.
     """
     path = Path(composed.frozen)
     if not path.exists():  # another sweep over the same runs has finished it, and taken the file away
@@ -114,12 +115,17 @@ def run_job(composed: DictConfig) -> int:
         if not _locked(lock, folder, wait=composed.wait) or finished(folder):
             return 0
         print(f"\n--- {folder}", flush=True)
-        command = [sys.executable, "-m", "rlkd_run.worker", str(path), *(["--wait"] if composed.wait else [])]
+        command = [sys.executable, "-m", "rlkd_run.worker", str(path), f"--parent={os.getpid()}"]
         with gpu_slot(frozen.config.runtime.jobs_per_gpu, HydraConfig.get().job.num) as environment:
-            code = supervise(command, lock, log=None if serial else log_file(folder), environment=environment)
+            ended = supervise(
+                [*command, *(["--wait"] if composed.wait else [])],
+                lock,
+                log=None if serial else log_file(folder),
+                environment=environment,
+            )
         if not finished(folder):
-            note_end(folder, code)
-    return _stop_or_go_on(code, composed.launcher)
+            note_end(folder, ended)
+    return _stop_or_go_on(ended, composed.launcher)
 
 
 def _locked(lock: IO[str], folder: Path, *, wait: bool) -> bool:
@@ -132,17 +138,32 @@ def _locked(lock: IO[str], folder: Path, *, wait: bool) -> bool:
     return True
 
 
-def _stop_or_go_on(code: int, launcher: str) -> int:
-    number = code - 128
-    if number not in STOPS:
-        return code
-    if launcher.startswith(_UNDER_SLURM):
+class Ended(NamedTuple):
+    """How a supervised process ended.
+
+    Attributes:
+        code: its exit code; minus the signal that killed it.
+        asked: the signal by which this process was asked to stop meanwhile; None if by none. A child that was stopped
+            alone has ended like any other, and the sweep goes on.
+    """
+
+    code: int
+    asked: int | None = None
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether it ended because somebody asked for it, also before it could answer as it should."""
+        return self.code - 128 in STOPS or (self.asked is not None and -self.code in STOPS)
+
+
+def _stop_or_go_on(ended: Ended, launcher: str) -> int:
+    if launcher == "submitit" and ended.was_stopped:
         # The scheduler told the job as well. It will now ask for a requeue, or end this process: a return here would
         # say that the job is done.
         time.sleep(_ENDS_BY_SIGNAL)
-    if launcher in ("basic", "joblib"):
-        raise Interrupted(number)
-    return code
+    elif ended.asked is not None and launcher in ("basic", "joblib"):
+        raise Interrupted(ended.asked)
+    return ended.code
 
 
 def supervise(
@@ -151,17 +172,14 @@ def supervise(
     *,
     log: Path | None = None,
     environment: Mapping[str, str] | None = None,
-) -> int:
+) -> Ended:
     """Run a child process to its end, whatever signals come: a signal for this process is passed on.
 
     Args:
         command: of the child.
-        note: takes the machine, the process that started this one, and the child.
+        note: takes the machine, the process that started this one, and this one.
         log: takes what it prints; None: it prints where this process does.
         environment: what is added to this process's environment.
-
-    Returns:
-        Its exit code; minus the signal that killed it.
     """
     with ExitStack() as stack:
         output = None if log is None else stack.enter_context(open(log, "a"))
@@ -171,12 +189,13 @@ def supervise(
             stderr=None if output is None else subprocess.STDOUT,
             env={**os.environ, **(environment or {})},
         )
-        stack.enter_context(_passed_on_to(child))
-        note.truncate(0)
-        note.write(f"{socket.gethostname()} {os.getppid()} {child.pid}")
-        note.flush()
+        came = stack.enter_context(_passed_on_to(child))
+        with suppress(OSError):  # a full disk: it is for `stop_jobs_here`, and no reason to leave the child alone
+            note.truncate(0)
+            note.write(f"{socket.gethostname()} {os.getppid()} {os.getpid()}")
+            note.flush()
         try:
-            return child.wait()
+            return Ended(child.wait(), came[0] if came else None)
         except BaseException:  # a launcher's own signal handler ends this process: the child has to save first
             child.terminate()
             child.wait()
@@ -184,26 +203,30 @@ def supervise(
 
 
 @contextmanager
-def _passed_on_to(child: subprocess.Popen[bytes]) -> Iterator[None]:
+def _passed_on_to(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """While entered, signals go to the child; yields the list in which they are noted."""
+    came: list[int] = []
+
     def pass_on(number: int, frame: object) -> None:  # noqa: ARG001
+        came.append(number)
         # A terminal's Ctrl-C reaches the child by itself; a second one there would cut its saving short.
         if number == signal.SIGTERM:
             child.send_signal(number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield came
         return
     numbers = (signal.SIGTERM, signal.SIGINT)
     previous = [signal.signal(number, pass_on) for number in numbers]
     try:
-        yield
+        yield came
     finally:
         for number, handler in zip(numbers, previous, strict=True):
             signal.signal(number, handler)
 
 
-def stop_jobs_here(folders: Iterable[Path], number: int) -> None:
-    """Ask the jobs in this process's workers to stop, and wait until they have saved and are off their runs.
+def stop_jobs_here(folders: Iterable[Path]) -> None:
+    """Ask the supervisors in this process's workers to stop their jobs, and wait until these have saved and are off.
 
     For a launcher that, when it is stopped itself, kills its workers and all that they have started.
     """
@@ -214,28 +237,30 @@ def stop_jobs_here(folders: Iterable[Path], number: int) -> None:
             if words[:2] == [socket.gethostname(), str(os.getpid())]:  # not another sweep's
                 asked.append(folder)
                 with suppress(ProcessLookupError):  # it has just ended
-                    os.kill(int(words[2]), number)
+                    os.kill(int(words[2]), signal.SIGTERM)
     deadline = time.monotonic() + _SAVES
     while any(is_locked(lock_file(folder)) for folder in asked) and time.monotonic() < deadline:
         time.sleep(0.1)
 
 
-def note_end(folder: Path, code: int) -> None:
+def note_end(folder: Path, ended: Ended) -> None:
     """Leave in a run folder how its job ended, where the job could not do so itself."""
+    code = ended.code
     state = None
     with suppress(ConfigError):
         state = read_json(folder / "status.json").get("state")
     if code >= 0 and state in ("failed", "interrupted"):
         return
-    stopped = code - 128 in STOPS  # before it had begun
     message = f"its process ended with exit code {code}"
-    if code < 0:
+    if ended.was_stopped:
+        message = "stopped before it had begun"
+    elif code < 0:
         message = f"killed by {signal.Signals(-code).name}"
         if code == -signal.SIGKILL:
             message += "; where nobody did that, the machine was out of memory"
     try:
         with RunFolder(folder) as run:
-            run.status("interrupted" if stopped else "failed", message=message, traceback=None)
+            run.status("interrupted" if ended.was_stopped else "failed", message=message, traceback=None)
     except FolderBusy:  # another process is at it
         return
     except (ConfigError, RunError) as error:  # the disk is full, most likely

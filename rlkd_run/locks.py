@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 import time
 from pathlib import Path
 from typing import IO
@@ -16,7 +18,7 @@ _PROBE = 0.05  # seconds; a look by `is_locked` is over by then
 def try_lock(file: IO[str]) -> bool:
     """Lock an open file for this process alone until it is closed; False if another process holds it.
 
-    Where the system has no such locks, everyone gets one.
+    Where the system, or the disk that the file is on, has no such locks, everyone gets one; of a disk that is said.
     """
     if os.name != "posix":
         return True
@@ -24,9 +26,20 @@ def try_lock(file: IO[str]) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-        except OSError:
+        except BlockingIOError:
             time.sleep(pause)
+        except OSError as error:
+            _warn(str(Path(file.name).parent), error.strerror)
+            return True
     return False
+
+
+@functools.cache
+def _warn(folder: str, reason: str) -> None:
+    print(
+        f"rlkd-run: the disk of {folder} has no locks ({reason}): start each command and each sweep only once.",
+        file=sys.stderr,
+    )
 
 
 def is_locked(path: Path) -> bool:

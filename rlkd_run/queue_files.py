@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,18 @@ from rlkd_run.record import LOCK
 QUEUE = ".queue"
 
 
-def frozen_file(folder: Path) -> Path:
-    """The configuration of the job that fills a run folder, as it was when the sweep started."""
-    return folder.parent / QUEUE / f"{folder.name}.json"
+def frozen_file(folder: Path, content_hash: str) -> Path:
+    """The configuration of the job that fills a run folder, as it was when the sweep started.
+
+    The same run may be queued with other paths or devices by another sweep, so the name tells contents apart.
+    """
+    return folder.parent / QUEUE / f"{folder.name}.{content_hash}.json"
+
+
+def forget(folder: Path) -> None:
+    """Take a run out of the queue, whoever put it there."""
+    for path in (folder.parent / QUEUE).glob(f"{glob.escape(folder.name)}.*.json"):
+        path.unlink(missing_ok=True)
 
 
 def lock_file(folder: Path) -> Path:
@@ -28,8 +38,8 @@ def log_file(folder: Path) -> Path:
 
 def queued(series: Path) -> Iterator[Path]:
     """The run folders, existing or not, of the jobs that are frozen beside the runs of a series."""
-    for path in sorted((series / QUEUE).glob("*.json")):
-        yield series / path.stem
+    for name in sorted({path.stem.rpartition(".")[0] for path in (series / QUEUE).glob("*.json")}):
+        yield series / name
 
 
 def worked_on(folder: Path) -> bool:

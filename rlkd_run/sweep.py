@@ -21,7 +21,7 @@ from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import Interrupted
 from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here
-from rlkd_run.queue_files import frozen_file, log_file, worked_on
+from rlkd_run.queue_files import forget, log_file
 from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
 from rlkd_run.results.status import standing
@@ -43,15 +43,13 @@ def run_sweep(command: Command) -> int:
     objective = objective_of(command.runs)
     if command.search is not None and objective is not None:
         before: set[Path] = set()
-        carry_out = partial(_carry_out, command=command, before=before)
+        carry_out = partial(_carry_out, command=command, before=before, begun=set())
         runs = try_settings(command.search, objective, carry_out)
     else:
         before = {folder for folder in runs if finished(folder)}
         print(f"sweep     {len(runs)} runs, {len(before)} finished before", flush=True)
-        _carry_out(runs, command=command, before=before)
+        _carry_out(runs, command=command, before=before, begun=set())
     done = [folder for folder in runs if finished(folder)]
-    for folder in done:
-        frozen_file(folder).unlink(missing_ok=True)
     if done:
         print(f"\n{table_for(done)}")
     if objective is not None:
@@ -60,16 +58,17 @@ def run_sweep(command: Command) -> int:
     return 0 if len(done) == len(runs) else 1
 
 
-def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[Path]) -> None:
-    """Run what has no result yet; what is found finished is noted in `before`."""
-    before.update(folder for folder in runs if finished(folder))
-    waiting = {folder: run for folder, run in runs.items() if folder not in before}
+def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[Path], begun: set[Path]) -> None:
+    """Run what has no result yet; what is found finished is noted in `before`, unless this sweep had `begun` it."""
+    before.update(folder for folder in runs if finished(folder) and folder not in begun)
+    waiting = {folder: run for folder, run in runs.items() if not finished(folder)}
+    begun.update(waiting)
     try:
-        if command.launcher != "basic":  # a place in a cluster is not for waiting
+        if command.launcher_kind != "basic":  # a place in a cluster is not for waiting
             _launch(missing_teachers(waiting.values()), command)
-        _launch(waiting, command)
-        # Another sweep that wants the same runs has been let do them, while this one did others.
-        _launch({folder: run for folder, run in waiting.items() if _left(folder)}, command, wait=True)
+        if _launch(waiting, command):
+            # Another sweep that wants the same runs has been let do them, while this one did others.
+            _launch({folder: run for folder, run in waiting.items() if _left(folder)}, command, wait=True)
     except Interrupted:
         print(f"\n{_summary(runs, before & runs.keys(), stopped=True)}", flush=True)
         raise
@@ -86,28 +85,33 @@ def missing_teachers(runs: Iterable[RunConfig]) -> dict[Path, RunConfig]:
 
 
 def _left(folder: Path) -> bool:
-    return not finished(folder) and worked_on(folder)
+    """Whether a run still wants doing: somebody is at it, or was, and did not say that it failed."""
+    return not finished(folder) and standing(folder).state not in ("failed", "unreadable")
 
 
-def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = False) -> None:
-    """Hand the jobs to Hydra's launcher, as a sweep over the files that hold their configurations."""
+def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = False) -> bool:
+    """Hand the jobs to Hydra's launcher, as a sweep over the files that hold their configurations.
+
+    Returns:
+        Whether the launcher came to its end; what became of the jobs is told by their folders.
+    """
     if not runs:
-        return
+        return True
     here = Path.cwd()
     files = [Frozen(run, here).write() for run in runs.values()]
     overrides = [
-        "frozen=" + ",".join(f"'{path}'" for path in files),
-        f"launcher={command.launcher}",
+        "frozen=" + ",".join(map(_quoted, files)),
+        f"launcher={command.launcher_kind}",
         f"wait={str(wait).lower()}",
-        f"hydra.sweep.dir='{files[0].parent}'",
+        f"hydra.sweep.dir={_quoted(files[0].parent)}",
         f"hydra/launcher={command.launcher}",
         *(text for text in command.hydra_overrides if not text.startswith("hydra/launcher=")),
     ]
     previous, sys.argv = sys.argv, ["rlkd-run", "--multirun", *overrides]
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if command.launcher == "joblib":
-            stop_jobs_here(runs, number)
+        if command.launcher_kind == "joblib":
+            stop_jobs_here(runs)
         raise Interrupted(number)
 
     handlers = [signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)]
@@ -115,10 +119,21 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
         hydra.main(config_path=str(config_folder()), config_name="_job", version_base="1.3")(run_job)()
     except SystemExit as error:  # Hydra has printed what is wrong with its launcher; the folders tell what was done
         print(f"rlkd-run: the launcher {command.launcher} ended early (exit code {error.code}).", file=sys.stderr)
+        return False
     finally:
+        for folder in runs:
+            if finished(folder):
+                forget(folder)
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
             signal.signal(number, handler)
         sys.argv = previous
+    return True
+
+
+def _quoted(path: Path) -> str:
+    """A value as Hydra's grammar wants it."""
+    escaped = str(path).replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _summary(runs: Mapping[Path, RunConfig], before: set[Path], *, stopped: bool = False) -> str:

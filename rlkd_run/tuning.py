@@ -94,8 +94,9 @@ def ranking_table(ranked: Sequence[Ranked], objective: str) -> str:
 def try_settings(search: Search, objective: str, carry_out: Callable[[Runs], None]) -> dict[Path, RunConfig]:
     """Let Optuna's tree-structured Parzen estimator choose setting after setting.
 
-    Its draws depend on the earlier results alone, so that the same command typed again goes through the same settings:
-    those that are finished cost nothing, and no data base has to be kept.
+    Its draws depend on the earlier results alone, so that the same command typed again goes through the same settings
+    (after a failure that is mended, up to that one): those that are finished cost nothing, and no data base has to be
+    kept. A setting that contradicts itself is passed over, which is said.
 
     Args:
         search: what to choose from, and how often.
@@ -120,7 +121,12 @@ def try_settings(search: Search, objective: str, carry_out: Callable[[Runs], Non
         setting = {key: _suggested(trial, key, dimension) for key, dimension in search.dimensions.items()}
         told = ", ".join(f"{key}={value}" for key, value in setting.items())
         print(f"\ntrial     {number + 1} of {search.trials}: {told}", flush=True)
-        runs = {folder_of(run): run for run in search.settle(setting)}
+        try:
+            runs = {folder_of(run): run for run in search.settle(setting)}
+        except ConfigError as error:
+            print(f"passed over: {' '.join(error.problems)}", flush=True)
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            continue
         carry_out(runs)
         everything |= runs
         values = [value_of(folder, objective) for folder in runs]

@@ -23,14 +23,15 @@ from rlkd_run.record import RunFolder, read_json
 
 def main() -> None:
     """Entry point; exits like ``rlkd-run``."""
-    die_with_parent(os.getppid())
-    faulthandler.enable()
     for number in STOPS:
         signal.signal(number, _stop)
+    faulthandler.enable()
     parser = argparse.ArgumentParser(prog="python -m rlkd_run.worker")
     parser.add_argument("frozen", type=Path, help="file that a sweep wrote")
     parser.add_argument("--wait", action="store_true", help="for another process that is at the same run")
+    parser.add_argument("--parent", type=int, required=True, help="process id of the supervisor")
     arguments = parser.parse_args()
+    die_with_parent(arguments.parent)
     sys.exit(exit_code(lambda: _work(arguments.frozen, wait=arguments.wait)))
 
 

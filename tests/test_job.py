@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
@@ -15,11 +16,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from rlkd_run import locks, sweep, worker
+from rlkd_run.config.composition import compose_command
+from rlkd_run.config.registry import METHODS
 from rlkd_run.errors import Interrupted
 from rlkd_run.gpu_slots import VISIBLE, gpu_slot, visible_gpus
-from rlkd_run.job import note_end, supervise
+from rlkd_run.job import Ended, Frozen, folder_of, note_end, supervise
 from rlkd_run.locks import is_locked
+from rlkd_run.queue_files import forget, queued
 from rlkd_run.record import RunFolder
 
 
@@ -74,22 +80,24 @@ def test_nothing_is_decided_where_there_is_nothing_to_decide(two_gpus: None, mon
 def test_the_child_sees_its_gpu_and_prints_into_its_log() -> None:
     program = f"import os, sys; print(os.environ[{VISIBLE!r}]); print('wrong', file=sys.stderr); sys.exit(3)"
     with open("note", "a") as note:
-        assert supervise([sys.executable, "-c", program], note, log=Path("log"), environment={VISIBLE: "7"}) == 3
+        assert supervise([sys.executable, "-c", program], note, log=Path("log"), environment={VISIBLE: "7"}).code == 3
     assert Path("note").read_text().split()[:2] == [socket.gethostname(), str(os.getppid())]
     assert sorted(Path("log").read_text().split()) == ["7", "wrong"]
 
 
 @pytest.mark.parametrize(
-    ("code", "state", "message"),
+    ("ended", "state", "message"),
     [
-        (-signal.SIGKILL, "failed", "killed by SIGKILL; where nobody did that, the machine was out of memory"),
-        (-signal.SIGSEGV, "failed", "killed by SIGSEGV"),
-        (9, "failed", "its process ended with exit code 9"),
-        (128 + signal.SIGTERM, "interrupted", "its process ended with exit code 143"),
+        (Ended(-signal.SIGKILL), "failed", "killed by SIGKILL; where nobody did that, the machine was out of memory"),
+        (Ended(-signal.SIGSEGV), "failed", "killed by SIGSEGV"),
+        (Ended(9), "failed", "its process ended with exit code 9"),
+        (Ended(128 + signal.SIGTERM), "interrupted", "stopped before it had begun"),
+        (Ended(-signal.SIGTERM), "failed", "killed by SIGTERM"),
+        (Ended(-signal.SIGINT, asked=signal.SIGINT), "interrupted", "stopped before it had begun"),
     ],
 )
-def test_an_end_that_the_job_could_not_tell(code: int, state: str, message: str) -> None:
-    note_end(Path("run"), code)
+def test_an_end_that_the_job_could_not_tell(ended: Ended, state: str, message: str) -> None:
+    note_end(Path("run"), ended)
     status = json.loads(Path("run/status.json").read_text())
     assert (status["state"], status["message"]) == (state, message)
 
@@ -97,16 +105,99 @@ def test_an_end_that_the_job_could_not_tell(code: int, state: str, message: str)
 def test_what_the_job_told_itself_stays_and_nobody_elses_record_is_touched() -> None:
     with RunFolder(Path("run")) as folder:
         folder.failed(ValueError("first"))
-    note_end(Path("run"), 1)
+    note_end(Path("run"), Ended(1))
     assert json.loads(Path("run/status.json").read_text())["message"] == "first"
     with RunFolder(Path("run")) as folder:
         folder.begin({})
         assert is_locked(Path("run/.lock"))
-        note_end(Path("run"), -9)
+        note_end(Path("run"), Ended(-9))
         assert json.loads(Path("run/status.json").read_text())["state"] == "running"
     assert not is_locked(Path("run/.lock"))
     Path("file").write_text("in the way of a folder")
     assert not is_locked(Path("file/.lock"))
+
+
+def test_a_full_disk_leaves_no_child_alone() -> None:
+    with open("/dev/full", "w") as note:
+        assert supervise([sys.executable, "-c", "import sys; sys.exit(4)"], note) == Ended(4)
+
+
+def test_only_what_this_process_was_asked_counts_as_asked() -> None:
+    """A child that somebody stopped alone takes no sweep along."""
+    stop_itself = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
+    stop_its_parent = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(20)"
+    with open("note", "a") as note:
+        assert supervise([sys.executable, "-c", stop_itself], note) == Ended(-signal.SIGTERM, None)
+        assert supervise([sys.executable, "-c", stop_its_parent], note) == Ended(-signal.SIGTERM, signal.SIGTERM)
+
+
+def test_an_orphan_stops_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda process, number: asked.append((process, number)))
+    monkeypatch.setattr(worker.ctypes, "CDLL", lambda name: type("", (), {"prctl": lambda *arguments: 0}))
+    worker.die_with_parent(os.getppid())
+    assert asked == []
+    worker.die_with_parent(2**22 + 1)  # no process has this number
+    assert asked == [(os.getpid(), signal.SIGTERM)]
+
+
+def test_a_disk_without_locks_is_said_once_and_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_locks(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(locks.fcntl, "flock", no_locks)
+    for _ in range(2):
+        with open("one.lock", "w") as file:
+            assert locks.try_lock(file)
+    assert capsys.readouterr().err.count("has no locks (No locks available)") == 1
+
+
+PLUGIN = """
+from rlkd_run.config.methods import KDOptions
+from rlkd_run.config.registry import METHODS
+
+METHODS.register("of_a_plugin", KDOptions, "nowhere:Nothing")
+"""
+
+
+def test_two_sweeps_queue_the_same_run_each_as_it_was_typed() -> None:
+    here, there = (compose_command(["teacher=resnet56", f"dataset.root={root}"]).runs[0] for root in ("a", "b"))
+    files = [Frozen(run, Path.cwd()).write() for run in (here, there)]
+    assert [Frozen.read(file).config.dataset.root for file in files] == ["a", "b"]
+    assert [folder.name for folder in queued(Path("outputs/runs"))] == [folder_of(here).name]
+    forget(folder_of(here))
+    assert not list(queued(Path("outputs/runs")))
+
+
+def test_a_process_that_knows_no_plugin_reads_a_queued_job_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("a_plugin.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))  # what it registers is gone afterwards
+    (run,) = compose_command(["teacher=resnet56"]).runs
+    file = Frozen(run, Path.cwd()).write()
+    values = json.loads(file.read_text())
+    values["config"]["plugins"], values["config"]["method"]["name"] = ["a_plugin"], "of_a_plugin"
+    file.write_text(json.dumps(values))
+    assert Frozen.read(file).config.method.name == "of_a_plugin"
+
+
+@pytest.mark.parametrize(
+    ("status", "left"),
+    [(None, True), ("running", True), ("interrupted", True), ("failed", False)],
+)
+def test_what_another_sweep_began_is_taken_over_unless_it_failed(status: str | None, left: bool) -> None:
+    folder = Path("outputs/runs/one")
+    if status is not None:
+        folder.mkdir(parents=True)
+        (folder / "status.json").write_text(json.dumps({"state": status}))
+    assert sweep._left(folder) is left
+
+
+def test_a_path_with_an_apostrophe_is_a_value() -> None:
+    for path in ("/it's/here", "/plain"):
+        assert OverridesParser.create().parse_override(f"frozen={sweep._quoted(Path(path))}").value() == path
 
 
 def test_an_interruption_travels_between_processes() -> None:

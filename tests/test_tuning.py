@@ -86,6 +86,30 @@ def test_optuna_finds_the_top_and_goes_the_same_way_twice() -> None:
     assert 5 < float(dict(text.split("=") for text in best.settings)["temperature.value"]) < 7
 
 
+def test_a_setting_that_contradicts_itself_is_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("optuna", reason="rlkd-run[optuna] is not installed")
+    overrides = [*TINY, *VAL, "temperature=rlkd", "agent.t_min=1,6", "agent.t_max=8,5", "trials=12"]
+    command = compose_command([text for text in overrides if text != "temperature=fixed"])
+    assert command.search is not None
+    everything = try_settings(
+        command.search, "val_top1", lambda runs: [finish(folder, 50.0, 0.0) for folder in runs if not folder.exists()]
+    )
+    assert {(run.agent.t_min, run.agent.t_max) for run in everything.values()} == {(1, 8), (1, 5), (6, 8)}
+    assert "passed over: agent.t_min" in capsys.readouterr().out
+
+
+def test_trials_may_be_an_experiments(tmp_path: Path) -> None:
+    folder = tmp_path / "experiment"
+    folder.mkdir()
+    (folder / "search.yaml").write_text(
+        "# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n"
+        "      temperature.value: 1,2,3\ntrials: 2\n"
+    )
+    command = compose_command([*TINY, *VAL, "experiment=search"], config_dirs=[str(tmp_path)])
+    assert command.search is not None
+    assert command.search.trials == 2
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [

@@ -62,6 +62,7 @@ class Command:
         is_sweep: whether the command asked for a sweep (which may have one job).
         hydra_overrides: the overrides of Hydra's own keys, e.g. of its launcher.
         launcher: the choice in Hydra's group ``hydra/launcher``; an experiment may make it as well.
+        launcher_kind: whose launcher that is, whatever the choice is called: basic, joblib, submitit, ray.
         search: set where ``trials`` asks that settings be chosen, not all run.
     """
 
@@ -69,6 +70,7 @@ class Command:
     is_sweep: bool
     hydra_overrides: list[str]
     launcher: str
+    launcher_kind: str
     search: Search | None = None
 
 
@@ -107,12 +109,13 @@ def compose_command(
         check_launcher(parsed, choices, problems)
         own = check_groups([override for override in parsed if not is_hydra(override)], choices, problems)
         is_sweep = multirun or any(override.is_sweep_override() for override in own)
-        runs, launcher = [], "basic"
+        runs, launcher, launcher_kind = [], "basic", "basic"
         searches: list[Search | None] = []
         compose_job = _composer(fixed)
         for variant in by_experiment(own):  # each experiment may sweep something else
             probe = _probe(compose_job, variant, choices)
             launcher = str(probe.hydra.runtime.choices["hydra/launcher"])
+            launcher_kind = _kind_of(str(probe.hydra.launcher._target_))
             variant = check_keys(variant, probe, problems)
             if _sweeps_itself(probe):
                 is_sweep, variant = True, _with_preset(probe, variant)
@@ -121,7 +124,7 @@ def compose_command(
                     _typed(compose_job(first), plugins, problems)
                 if problems:
                     raise ConfigError(dict.fromkeys(problems))
-            wanted = _search(compose_job, variant, plugins, problems)
+            wanted = _search(compose_job, variant, plugins, problems, trials=probe.trials)
             if wanted is None:
                 jobs = itertools.product(*(each_value(override) for override in variant))
                 runs += [_typed(compose_job(job), plugins, problems) for job in jobs]
@@ -132,7 +135,7 @@ def compose_command(
         raise ConfigError(dict.fromkeys(problems))
     if len(searches) > 1 and any(searches):
         raise ConfigError("trials searches one experiment at a time.")
-    return Command(runs, is_sweep, fixed, launcher, searches[0])
+    return Command(runs, is_sweep, fixed, launcher, launcher_kind, searches[0])
 
 
 def _search(
@@ -140,12 +143,14 @@ def _search(
     overrides: Sequence[Override],
     plugins: Sequence[str],
     problems: list[str],
+    *,
+    trials: object,
 ) -> Search | None:
     """The search that is asked for by ``trials``; None if every setting of the sweep is to be run."""
     swept = [override for override in overrides if override.is_sweep_override() and override.key_or_group != "seed"]
     plain = [text for override in overrides if override not in swept for text in each_value(override)[:1]]
     intervals = [override for override in swept if override.is_interval_sweep()]
-    asked = any(override.key_or_group == "trials" for override in overrides)
+    asked = trials is not None or any(override.key_or_group == "trials" for override in overrides)
     base = compose_job(plain) if asked or intervals else None
     if base is None or base.trials is None:
         problems.extend(
@@ -241,6 +246,11 @@ def _probe(
         return compose_job([each_value(override)[0] for override in listed])
     except ConfigError:
         return compose_job([each_value(override)[0] for override in listed if is_group(override, choices)])
+
+
+def _kind_of(target: str) -> str:
+    """The launcher's kind from its class: ``hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher``."""
+    return next((kind for kind in ("joblib", "submitit", "ray") if f".hydra_{kind}_launcher." in target), "basic")
 
 
 def _sweeps_itself(composed: DictConfig) -> bool:

@@ -128,6 +128,11 @@ def _objective(config: RunConfig, problems: list[str]) -> None:
             "objective=test_top1 chooses settings by the test set, whose accuracies then mean nothing; take "
             "objective=val_top1, or say select_on_test=true, which stays in the record and the tables."
         )
+    if top.objective == "test_top1" and config.task.name == "train_teacher":
+        problems.append(
+            "objective=test_top1 is not for task=train_teacher: what learns from such a teacher would carry no mark; "
+            "take objective=val_top1."
+        )
     if top.objective == "val_top1" and getattr(config.dataset, "val_split", 0) == 0:
         problems.append("objective=val_top1 needs images to choose by; set dataset.val_split, e.g. to 0.1.")
     if top.select_on_test and top.objective != "test_top1":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -315,6 +316,10 @@ def test_a_launcher_that_is_not_there(launcher: str, sentence: str) -> None:
     [
         (["objective=test_top1"], "objective=test_top1 chooses settings by the test set"),
         (["objective=val_top1"], "objective=val_top1 needs images to choose by; set dataset.val_split"),
+        (
+            ["objective=test_top1", "select_on_test=true", "task=train_teacher"],
+            "objective=test_top1 is not for task=train_teacher",
+        ),
         (["objective=loss"], "objective=loss is not a choice"),
         (["select_on_test=true"], "select_on_test=true is for objective=test_top1."),
         (["trials=3", "temperature=fixed", "temperature.value=1,2"], "trials needs an objective"),
@@ -323,6 +328,17 @@ def test_a_launcher_that_is_not_there(launcher: str, sentence: str) -> None:
 def test_tuning_is_honest_or_refused(overrides: list[str], sentence: str) -> None:
     assert problems_of(*overrides)[0].startswith(sentence)
     assert only("objective=test_top1", "select_on_test=true").top.select_on_test
+
+
+def test_a_launchers_kind_is_known_whatever_its_yaml_is_called(tmp_path: Path) -> None:
+    folder = tmp_path / "mine/hydra/launcher"
+    folder.mkdir(parents=True)
+    (folder / "cluster.yaml").write_text("defaults:\n  - submitit_slurm\n")
+    (folder / "many.yaml").write_text("defaults:\n  - joblib\n")
+    for name, kind in {"cluster": "submitit", "many": "joblib", "joblib": "joblib", "basic": "basic"}.items():
+        if kind == "basic" or importlib.util.find_spec(f"hydra_plugins.hydra_{kind}_launcher"):
+            command = compose_command(["seed=0,1", f"hydra/launcher={name}"], config_dirs=[str(tmp_path / "mine")])
+            assert (command.launcher, command.launcher_kind) == (name, kind)
 
 
 def test_own_yaml_files_are_found_and_named(tmp_path: Path) -> None:

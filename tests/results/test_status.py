@@ -20,8 +20,9 @@ Write = Callable[..., Path]
 
 
 def queue(folder: Path) -> None:
-    frozen_file(folder).parent.mkdir(exist_ok=True)
-    frozen_file(folder).write_text("{}")
+    frozen_file(folder, "0").parent.mkdir(exist_ok=True)
+    for content in ("0", "1"):  # two sweeps
+        frozen_file(folder, content).write_text("{}")
 
 
 def test_a_whole_sweep(
