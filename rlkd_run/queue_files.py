@@ -38,7 +38,7 @@ def log_file(folder: Path) -> Path:
 
 def queued(series: Path) -> Iterator[Path]:
     """The run folders, existing or not, of the jobs that are frozen beside the runs of a series."""
-    for name in sorted({path.stem.rpartition(".")[0] for path in (series / QUEUE).glob("*.json")}):
+    for name in sorted({path.stem.rpartition(".")[0] for path in (series / QUEUE).glob("*.*.json")}):
         yield series / name
 
 
