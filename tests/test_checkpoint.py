@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,4 +113,21 @@ def test_atomic_writing_replaces_whole_files(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OSError, match="broken"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
+    assert [found.name for found in Path().iterdir()] == ["file"]
+
+
+def test_two_containers_with_equal_process_numbers_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are done writing before either renames."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    both, replace = threading.Barrier(2), os.replace
+
+    def meet_and_replace(*names: Path) -> None:
+        both.wait(60)
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", meet_and_replace)
+    with ThreadPoolExecutor(2) as pool:
+        for ended in [pool.submit(write_atomically, Path("file"), content) for content in (b"one", b"two")]:
+            ended.result()
+    assert Path("file").read_bytes() in (b"one", b"two")
     assert [found.name for found in Path().iterdir()] == ["file"]
