@@ -87,9 +87,15 @@ class Fit:
         """Take up the newest checkpoint that verifies; False if there is none.
 
         Raises:
-            RunError: it verifies, but is not of this program's making.
+            RunError: it verifies, but is not of this program's making; or the disk could not be read.
         """
-        state = self.checkpoints.load()
+        try:
+            state = self.checkpoints.load()
+        except OSError as error:
+            raise RunError(
+                f"The checkpoints in {self.checkpoints.folder} could not be read: {error.strerror}; "
+                "they are as they were, and the same command tries again."
+            ) from error
         if state is None:
             return False
         try:
