@@ -57,9 +57,10 @@ class AnswerStore:
         size = self._dtype.itemsize
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._mask = self._map("known", rows, 1)
+            self._take_room({"known": rows, **{name: rows * width * size for name, width in widths.items()}})
+            self._mask = self._map("known", rows)
             self._values = {
-                name: torch.from_numpy(self._map(name, rows * width, size)).view(self._dtype).view(rows, width)
+                name: torch.from_numpy(self._map(name, rows * width * size)).view(self._dtype).view(rows, width)
                 for name, width in widths.items()
             }
             (folder / "about.json").write_text(json.dumps(dict(facts), indent=1))
@@ -71,14 +72,30 @@ class AnswerStore:
             ) from error
         self._known = torch.from_numpy(self._mask).bool()
 
-    def _map(self, name: str, count: int, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        path = self.folder / f"{name}.bin"
-        with open(path, "ab") as file:
-            if os.fstat(file.fileno()).st_size < count * size:
-                # Where a system cannot take the room at once, the file grows as it is written.
-                reserve = getattr(os, "posix_fallocate", lambda number, _, length: os.ftruncate(number, length))
-                reserve(file.fileno(), 0, count * size)
-        return np.memmap(path, dtype=np.uint8, mode="r+", shape=(count * size,))
+    def _take_room(self, sizes: Mapping[str, int]) -> None:
+        """Bring the files to their size, in bytes by name; one process does, and others wait for it.
+
+        On a file system without fallocate (NFS), the C library writes a zero into every block that it has just read as
+        empty. Only under the lock is that sure not to take a row away from a process that fills the store.
+        """
+        told = False
+        with open(self.folder / ".lock", "a") as lock:
+            while self._too_small(sizes):
+                if try_lock(lock):
+                    for name in self._too_small(sizes):  # the process that held the lock may have seen to some
+                        _reserve(self.folder / f"{name}.bin", sizes[name])
+                elif not told:
+                    print(f"waiting for another process to make {self.folder}", flush=True)
+                    told = True
+                else:
+                    time.sleep(0.5)
+
+    def _too_small(self, sizes: Mapping[str, int]) -> list[str]:
+        paths = {name: self.folder / f"{name}.bin" for name in sizes}
+        return [name for name, path in paths.items() if not path.exists() or path.stat().st_size < sizes[name]]
+
+    def _map(self, name: str, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        return np.memmap(self.folder / f"{name}.bin", dtype=np.uint8, mode="r+", shape=(size,))
 
     def lock(self, *, wait: bool) -> bool:
         """Become the one that writes; False if another process is and `wait` is not given."""
@@ -146,6 +163,18 @@ class AnswerStore:
             _sync(self.folder / f"{name}.bin")
         self._mask[:] = self._known.numpy()
         _sync(self.folder / "known.bin")
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Take a file's room on the disk. A system without such a call gives it the size, and room as it is written."""
+    number = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)  # the C library's stand-in refuses a file that is appended to
+    try:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(number, 0, size)
+        else:
+            os.ftruncate(number, size)
+    finally:
+        os.close(number)
 
 
 def _sync(path: Path) -> None:

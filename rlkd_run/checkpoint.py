@@ -1,11 +1,17 @@
-"""Checkpoints that survive: written whole or not at all, verified before they are trusted, old ones pruned."""
+"""Checkpoints that survive: written whole or not at all, verified before they are trusted, old ones pruned.
+
+One that does not verify gets the suffix `BAD`: it counts no more, but is kept until the run is finished, as it may be
+good elsewhere (another torch).
+"""
 
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +21,7 @@ import torch
 from rlkd_run.files import write_atomically
 
 _NAME = re.compile(r"epoch-(\d+)-step-(\d+)\.pt")
+BAD = ".bad"
 
 
 class Checkpoints:
@@ -42,42 +49,66 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"epoch-{epoch:05d}-step-{step:07d}.pt"
         write_atomically(path, buffer.getbuffer())
-        for old in self._files()[self.keep :]:
+        others = [other for other in self._files() if other != path]  # the one just written stays, whatever its number
+        for old in others[self.keep - 1 :]:
             old.unlink(missing_ok=True)
         return path
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state that verifies; None where there is none."""
+        """The newest state that verifies; None where there is none. Those that do not are moved out of the way.
+
+        Raises:
+            OSError: the disk could not be read, which says nothing about what is on it.
+        """
         for leftover in self.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
             leftover.unlink(missing_ok=True)
-        for path in self._files():
+        files = self._files()
+        for path in files:
+            content = path.read_bytes()
             try:
-                return _verified(path)
+                return _verified(content)
             except _DAMAGE as error:
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                self.say(f"{path} does not verify ({reason}); going back to the checkpoint before it.")
+                os.replace(path, path.with_name(path.name + BAD))
+                way = "starting anew, as there is none" if path == files[-1] else "going back to the checkpoint"
+                self.say(f"{path} does not verify ({reason}) and is now called {path.name}{BAD}; {way} before it.")
         return None
 
     def remove(self) -> None:
         """Delete them all: the run is finished."""
-        for path in self._files():
+        for path in [*self._files(), *self._files(BAD)]:
             path.unlink(missing_ok=True)
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _files(self) -> list[Path]:
-        found = [path for path in self.folder.glob("*.pt") if _NAME.fullmatch(path.name)]
-        return sorted(found, reverse=True)
+    def _files(self, suffix: str = "") -> list[Path]:
+        """The newest first. A folder that cannot be read is an error: `Path.glob` would call it empty."""
+        try:
+            names = os.listdir(self.folder)
+        except FileNotFoundError:
+            return []
+        found = [name for name in names if name.endswith(suffix) and _NAME.fullmatch(name.removesuffix(suffix))]
+        return [self.folder / name for name in sorted(found, reverse=True)]
 
 
-_DAMAGE = (OSError, zipfile.BadZipFile, RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
+# What a damaged archive brings up. OSError too: the content is in memory, so that no disk is meant.
+_DAMAGE = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    RuntimeError,
+    EOFError,
+    KeyError,
+    ValueError,
+    pickle.UnpicklingError,
+)
 
 
-def _verified(path: Path) -> dict[str, Any]:
-    """A checkpoint's content; its archive carries a CRC-32 of every part, which torch itself does not check."""
-    with zipfile.ZipFile(path) as archive:
+def _verified(content: bytes) -> dict[str, Any]:
+    """A checkpoint's state; its archive carries a CRC-32 of every part, which torch itself does not check."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"{damaged} fails its check sum")
-    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state

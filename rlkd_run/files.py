@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import os
+import secrets
+import socket
 from pathlib import Path
+
+
+def beside(path: Path) -> Path:
+    """A name for what is on its way to or from `path`, in the same folder and nobody else's.
+
+    A process number would not do: containers that share a disk count their processes alike. The random part comes from
+    the system, as a run seeds Python's own numbers; the host is there for the person who finds a leftover.
+    """
+    return path.with_name(f".{path.name}.{socket.gethostname()[:16]}-{secrets.token_hex(6)}.tmp")
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Replace a file by new content, so that a crash or a full disk leaves the old content whole.
 
+    A process that is killed while it writes (SIGKILL, a power cut) leaves the new content, or a part of it, under the
+    name that `beside` gave. Nobody takes such a file for the old one; `Checkpoints.load` clears its folder of them.
+
     Raises:
         OSError: the content could not be written; the old file is untouched and nothing is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = beside(path)
     try:
         with open(temporary, "wb") as file:
             file.write(content)

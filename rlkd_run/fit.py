@@ -87,9 +87,15 @@ class Fit:
         """Take up the newest checkpoint that verifies; False if there is none.
 
         Raises:
-            RunError: it verifies, but is not of this program's making.
+            RunError: it verifies, but is not of this program's making; or the disk could not be read, or is full.
         """
-        state = self.checkpoints.load()
+        try:
+            state = self.checkpoints.load()
+        except OSError as error:
+            raise RunError(
+                f"The checkpoints in {self.checkpoints.folder} could not be read: {error.strerror}; "
+                "they are as they were, and the same command tries again."
+            ) from error
         if state is None:
             return False
         try:
@@ -101,6 +107,7 @@ class Fit:
                 f"The checkpoints in {self.checkpoints.folder} do not fit this run: another version of rlkd-run wrote "
                 "them. Finish the run with that version, or remove the folder to start anew."
             ) from error
+        self._write_history()  # the sitting before may have ended between a checkpoint and these
         return True
 
     def run(self) -> History:
@@ -126,9 +133,7 @@ class Fit:
                 if "val_top1" in row:
                     trainer.note_validation(row["val_top1"])
                 self._save()
-                self.folder.write_metrics(self.history.rows)
-                if self.history.temperatures:
-                    self.folder.write_temperatures(self.history.temperatures)
+                self._write_history()
                 if events is not None:
                     self._log(events, row)
                 log_online(row)
@@ -190,6 +195,12 @@ class Fit:
                 "the previous one is whole, and the same command goes on from it."
             ) from error
         self._saved = time.monotonic()
+
+    def _write_history(self) -> None:
+        if self.history.rows:
+            self.folder.write_metrics(self.history.rows)
+        if self.history.temperatures:
+            self.folder.write_temperatures(self.history.temperatures)
 
     def _row(self) -> dict[str, Any]:
         trainer = self.trainer

@@ -28,7 +28,7 @@ from typing import IO, Any
 import yaml
 
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
-from rlkd_run.files import write_atomically
+from rlkd_run.files import beside, write_atomically
 from rlkd_run.locks import try_lock
 
 SCHEMA = 1
@@ -66,7 +66,7 @@ class RunFolder:
 
     Raises:
         ConfigError: on entry: the folder cannot be written; as FolderBusy: another process is at work in it.
-        RunError: from every method that writes: the disk is full or the like; the old file is whole.
+        RunError: on entry, and from every method that writes: the disk is full or the like; the old file is whole.
     """
 
     def __init__(self, path: Path, *, wait: bool = False) -> None:
@@ -77,20 +77,34 @@ class RunFolder:
         self._status: dict[str, Any] = {}
 
     def __enter__(self) -> RunFolder:
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        self._made = missing[-1] if missing else None
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / LOCK, "a+")
+        lock = self._acquire()
+        while not self._is_in_place(lock):  # whoever was waited for has removed the folder, and the lock with it
+            lock.close()
+            lock = self._acquire()
+        try:  # past the file's own buffer, which closing would try to write again
+            os.ftruncate(lock.fileno(), 0)
+            os.write(lock.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         except OSError as error:
-            raise ConfigError(f"The run folder {self.path} cannot be written: {error.strerror}.") from error
-        self._acquire(self._lock)
+            lock.close()
+            raise RunError(f"{self.path / LOCK} could not be written: {error.strerror}.") from error
+        self._lock = lock
         with suppress(ConfigError):  # none yet, or half of one: it is written anew
             self._status = read_json(self.path / "status.json")
         return self
 
-    def _acquire(self, lock: IO[str]) -> None:
-        told = False
+    def _open(self, tries: int = 5) -> IO[str]:
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        self._made = missing[-1] if missing else None
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            return open(self.path / LOCK, "a+")
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and tries > 1:  # another process has just removed it
+                return self._open(tries - 1)
+            raise ConfigError(f"The run folder {self.path} cannot be written: {error.strerror}.") from error
+
+    def _acquire(self) -> IO[str]:
+        lock, told = self._open(), False
         while not try_lock(lock):
             lock.seek(0)
             holder = lock.read().strip() or "another process"
@@ -101,9 +115,13 @@ class RunFolder:
                 print(f"waiting for {holder} to finish {self.path}", flush=True)
                 told = True
             time.sleep(0.5)
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
+        return lock
+
+    def _is_in_place(self, lock: IO[str]) -> bool:
+        try:
+            return os.path.samestat(os.fstat(lock.fileno()), os.stat(self.path / LOCK))
+        except FileNotFoundError:
+            return False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -131,13 +149,23 @@ class RunFolder:
         return self._made is not None and not finished(self.path) and not (self.path / "checkpoints").exists()
 
     def _remove(self) -> None:
-        """Leave the disk as it was found."""
+        """Leave the disk as it was found.
+
+        The folder goes in one step, while it is locked: who waits for the lock finds it out of place then, and makes a
+        folder anew, of which nothing must be removed. Only then is the lock closed, and the files go after that, as a
+        network disk keeps a file that is removed while it is open.
+        """
         assert self._made is not None
-        shutil.rmtree(self.path)
-        for parent in self.path.parents:
-            if not parent.is_relative_to(self._made) or any(parent.iterdir()):
-                break
-            parent.rmdir()
+        assert self._lock is not None
+        aside = beside(self.path)
+        self.path.rename(aside)
+        self._lock.close()
+        shutil.rmtree(aside)
+        with suppress(OSError):  # not empty: other runs lie there
+            for parent in self.path.parents:
+                if not parent.is_relative_to(self._made):
+                    break
+                parent.rmdir()
 
     def status(self, state: str, **facts: Any) -> None:
         """Update ``status.json``.

@@ -159,7 +159,8 @@ class Trainer:
             "instances": self.instances.state_dict(),
             "best": self._best,
             "generator": torch.get_rng_state(),
-            "cuda_generators": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            # Of this run's own GPU alone: where it goes on, there may be fewer to see.
+            "cuda_generator": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -171,5 +172,14 @@ class Trainer:
         self.instances.load_state_dict(state["instances"])
         self._best = state["best"]
         torch.set_rng_state(state["generator"])
-        if self.device.type == "cuda" and state["cuda_generators"]:
-            torch.cuda.set_rng_state_all(state["cuda_generators"])
+        cuda = _cuda_generator(state)
+        if self.device.type == "cuda" and cuda is not None:
+            torch.cuda.set_rng_state(cuda, self.device)
+
+
+def _cuda_generator(state: Mapping[str, Any]) -> Tensor | None:
+    """A checkpoint's state of the GPU's generator; None if it was written on a CPU."""
+    if "cuda_generators" in state:  # an earlier form: of every GPU in sight, of which the first was used
+        return next(iter(state["cuda_generators"]), None)
+    found: Tensor | None = state["cuda_generator"]
+    return found

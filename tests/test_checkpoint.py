@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,59 @@ def test_a_damaged_one_is_named_and_passed_over(damage: str) -> None:
     assert torch.equal(found["weights"], torch.ones(100))
     (sentence,) = said
     assert sentence.startswith(f"{path} does not verify (")
+    assert sentence.endswith(f") and is now called {path.name}.bad; going back to the checkpoint before it.")
     assert "\n" not in sentence
+
+
+def test_a_new_start_is_not_pruned_for_what_was_damaged() -> None:
+    """Neither verifies: the epochs count from one again, below what lies there."""
+    said: list[str] = []
+    store = Checkpoints(Path("c"), say=said.append)
+    for epoch in (4, 5):
+        path = store.save(state(epoch), epoch=epoch, step=0)
+        path.write_bytes(path.read_bytes()[:-200])
+    assert store.load() is None
+    assert said[-1].endswith("epoch-00004-step-0000000.pt.bad; starting anew, as there is none before it.")
+    for epoch in (1, 2, 3):
+        assert store.save(state(epoch), epoch=epoch, step=0).exists()
+    found = store.load()
+    assert found is not None
+    assert torch.equal(found["weights"], torch.full((100,), 3.0))
+    assert sorted(path.name for path in Path("c").iterdir()) == [
+        "epoch-00002-step-0000000.pt",
+        "epoch-00003-step-0000000.pt",
+        "epoch-00004-step-0000000.pt.bad",
+        "epoch-00005-step-0000000.pt.bad",
+    ]
+    store.remove()
+    assert not Path("c").exists()
+
+
+def test_what_was_just_written_is_never_pruned() -> None:
+    store = Checkpoints(Path("c"))
+    for epoch in (4, 5, 1):
+        path = store.save(state(epoch), epoch=epoch, step=0)
+    assert path.exists()
+    assert len(list(Path("c").iterdir())) == 2
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_disk_that_cannot_be_read_is_no_damage(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Checkpoints(Path("c"))
+    path = store.save(state(1), epoch=1, step=0)
+
+    def stale(name: Path) -> Any:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as broken:
+        if what == "file":
+            broken.setattr(Path, "read_bytes", stale)
+        else:
+            broken.setattr(os, "listdir", stale)
+        with pytest.raises(OSError, match="Stale file handle"):
+            store.load()
+    assert path.exists()
+    assert store.load() is not None
 
 
 class Bomb:
@@ -111,4 +165,21 @@ def test_atomic_writing_replaces_whole_files(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(OSError, match="broken"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
+    assert [found.name for found in Path().iterdir()] == ["file"]
+
+
+def test_two_containers_with_equal_process_numbers_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are done writing before either renames."""
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    both, replace = threading.Barrier(2), os.replace
+
+    def meet_and_replace(*names: Path) -> None:
+        both.wait(60)
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", meet_and_replace)
+    with ThreadPoolExecutor(2) as pool:
+        for ended in [pool.submit(write_atomically, Path("file"), content) for content in (b"one", b"two")]:
+            ended.result()
+    assert Path("file").read_bytes() in (b"one", b"two")
     assert [found.name for found in Path().iterdir()] == ["file"]

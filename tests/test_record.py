@@ -7,13 +7,15 @@ import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from rlkd_run.environment import provenance
-from rlkd_run.errors import ConfigError, Interrupted, RunError
+from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
 from rlkd_run.record import RunFolder, finished, read_json
 
 
@@ -123,6 +125,13 @@ def test_a_folder_that_cannot_be_written_is_a_mistake() -> None:
         RunFolder(Path("file/run")).__enter__()
 
 
+def test_a_disk_that_is_full_on_entry_is_one_sentence() -> None:
+    Path("run").mkdir()
+    Path("run/.lock").symlink_to("/dev/full")
+    with pytest.raises(RunError, match=r"^run/\.lock could not be written: .*\.$"):
+        RunFolder(Path("run")).__enter__()
+
+
 @pytest.mark.parametrize(("text", "words"), [("{", "is not valid JSON"), ("[]", "does not hold a JSON object")])
 def test_unreadable_json_is_named(text: str, words: str) -> None:
     Path("x.json").write_text(text)
@@ -158,6 +167,36 @@ def test_a_teachers_folder_is_waited_for(holder: multiprocessing.Process, capsys
     with RunFolder(Path("run"), wait=True):
         assert not holder.is_alive() or holder.join(1) is None
     assert capsys.readouterr().out.count("waiting for process") == 1
+
+
+def test_who_waited_for_a_folder_that_was_removed_gets_a_new_one(capsys: pytest.CaptureFixture[str]) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def mistaken_later() -> None:
+        with RunFolder(Path("t/run")) as folder:
+            folder.begin({})
+            entered.set()
+            assert leave.wait(60)
+            raise ConfigError("a corrupt image")
+
+    def wait_and_begin() -> None:
+        with RunFolder(Path("t/run"), wait=True) as folder:
+            folder.begin({"x": 1})
+            with pytest.raises(FolderBusy):
+                RunFolder(Path("t/run")).__enter__()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(mistaken_later)
+        assert entered.wait(60)
+        second = pool.submit(wait_and_begin)
+        while "waiting for process" not in capsys.readouterr().out:
+            time.sleep(0.02)
+        leave.set()
+        with pytest.raises(ConfigError, match="a corrupt image"):
+            first.result()
+        second.result()
+    assert Path("t/run/config.yaml").read_text() == "x: 1\n"
+    assert [path.name for path in Path("t").iterdir()] == ["run"]
 
 
 def test_a_killed_process_leaves_no_lock(holder: multiprocessing.Process) -> None:

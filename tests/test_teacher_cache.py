@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import functools
 import multiprocessing
+import os
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +264,37 @@ def test_no_room_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(answer_store.os, "posix_fallocate", full)
     with pytest.raises(RunError, match=r"need 0\.0 GB in .*No space left on device\. runtime\.teacher_cache=none"):
         store("elsewhere")
+
+
+def test_a_file_system_without_fallocate_serves_and_no_row_is_lost_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the C library writes zeros: not into a file that is appended to, and never while another process writes."""
+    began, go_on = threading.Event(), threading.Event()
+    sizes: list[int] = []
+
+    def zeros(number: int, offset: int, length: int) -> None:
+        if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_APPEND:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        began.set()
+        assert go_on.wait(60)
+        os.pwrite(number, bytes(length), offset)
+        sizes.append(length)
+
+    monkeypatch.setattr(answer_store.os, "posix_fallocate", zeros)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store)
+        assert began.wait(60)
+        second = pool.submit(store)
+        time.sleep(0.3)  # by now the second would be at it as well
+        go_on.set()
+        one, other = first.result(), second.result()
+    assert sizes == [10, 10 * 3 * 4]
+    one.lock(wait=False)
+    one.write(torch.tensor([4]), {"logits": torch.ones(1, 3)})
+    one.flush()
+    other.refresh()
+    assert store().read(torch.tensor([4]))["logits"].tolist() == [[1, 1, 1]]
+    assert other.read(torch.tensor([4]))["logits"].tolist() == [[1, 1, 1]]
+    assert len(sizes) == 2
 
 
 def test_weights_have_a_hash() -> None:

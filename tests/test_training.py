@@ -111,6 +111,32 @@ def test_equal_seeds_end_in_equal_bits_stopped_and_resumed_or_not(policy: list[s
     assert same(stored(undisturbed.state_dict()), stored(second.state_dict()))
 
 
+@pytest.mark.parametrize("form", ["present", "earlier"])
+def test_a_run_goes_on_where_fewer_gpus_are_in_sight(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [torch.full((16,), number, dtype=torch.uint8) for number in range(4)]
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device="cuda": gpus[torch.device(device).index or 0])
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: list(gpus))
+
+    def set_one(state: torch.Tensor, device: torch.device) -> None:
+        gpus[device.index or 0] = state
+
+    def set_all(states: list[torch.Tensor]) -> None:
+        for number, state in enumerate(states):
+            set_one(state, torch.device("cuda", number))
+
+    monkeypatch.setattr(torch.cuda, "set_rng_state", set_one)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", set_all)
+    trainer = make("temperature=fixed")
+    trainer.device = torch.device("cuda")
+    state = stored(trainer.state_dict())
+    if form == "earlier":
+        state.pop("cuda_generator", None)
+        state["cuda_generators"] = list(gpus)
+    gpus[:] = [torch.full((16,), 99, dtype=torch.uint8)]
+    trainer.load_state_dict(state)
+    assert [gpu[0].item() for gpu in gpus] == [0]
+
+
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 def test_nothing_in_a_step_waits_for_the_device(policy: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make(*policy)

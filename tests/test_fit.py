@@ -1,0 +1,56 @@
+"""A whole training, stopped where it hurts: what its records hold when it goes on."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import TINY, Ended, save_untrained_teacher
+
+from rlkd_run.checkpoint import Checkpoints
+from rlkd_run.errors import RunError
+from rlkd_run.record import RunFolder
+
+# The last epoch is the only one, and its instances have temperatures of their own.
+RUN = [*TINY, "recipe.epochs=1", "teacher.checkpoint=teacher.safetensors", "method=kd", "temperature=ctkd_instance"]
+
+
+@pytest.fixture(autouse=True)
+def _a_teacher_at_hand() -> None:
+    save_untrained_teacher()
+
+
+def test_an_epoch_that_was_saved_and_not_written_down_is_written_down_later(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(folder: RunFolder, rows: Any) -> None:
+        raise RunError("metrics.csv could not be written: No space left on device.")
+
+    with monkeypatch.context() as stopped:
+        stopped.setattr(RunFolder, "write_metrics", full)
+        assert rlkd_run(*RUN).code == 1
+    ended = rlkd_run(*RUN)
+    assert ended.code == 0, ended.err
+    assert "resumed   after 1 epochs" in ended.out
+    (folder,) = Path("outputs/runs").iterdir()
+    for name in ("metrics.csv", "temperatures.csv"):
+        assert [row["epoch"] for row in csv.DictReader((folder / name).read_text().splitlines())] == ["1"], name
+
+
+def test_checkpoints_that_cannot_be_read_end_the_command(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(checkpoints: Checkpoints) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    monkeypatch.setattr(Checkpoints, "load", stale)
+    ended = rlkd_run(*RUN)
+    assert ended.code == 1
+    (sentence,) = ended.err.strip().splitlines()
+    assert sentence.startswith("rlkd-run: The checkpoints in outputs/runs/")
+    assert "could not be read: Stale file handle; " in sentence
