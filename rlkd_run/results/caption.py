@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from rlkd_run.results.aggregate import Cell, Select
 from rlkd_run.results.notices import listed
 from rlkd_run.results.paper_recipe import Deviation
+from rlkd_run.results.reported import Reported
 from rlkd_run.results.significance import beyond_seeds
 
 DEVIATES = "†"
@@ -27,9 +28,14 @@ def several_datasets(cells: Sequence[Cell]) -> bool:
 
 
 def is_beyond(cell: Cell, select: Select) -> bool:
-    """Whether the paper's number is none that one more seed would be expected to give."""
+    """Whether the paper's number is none that one more seed would be expected to give.
+
+    Of runs under another recipe nobody would expect it: False.
+    """
     paper = cell.paper
-    return paper is not None and paper.is_comparable(select) and beyond_seeds(cell.top1(select), paper.top1)
+    if paper is None or cell.deviations:
+        return False
+    return paper.is_comparable(select) and beyond_seeds(cell.top1(select), paper.top1)
 
 
 def measured(cells: Sequence[Cell]) -> str:
@@ -51,33 +57,39 @@ def one_epoch(select: Select) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def against_paper(cells: Sequence[Cell], select: Select, *, beside: Sequence[Cell] = ()) -> list[str]:
+def against_paper(
+    cells: Sequence[Cell], select: Select, papers: Iterable[Reported], *, beside: Sequence[Cell] = ()
+) -> list[str]:
     """Whose numbers the paper's are, how they are compared, and what the marks mean, where there are any.
 
     Args:
         cells: with their differences.
         select: which epoch is compared.
+        papers: every number of the literature that the table shows.
         beside: further cells, shown without a difference.
     """
     lines = []
-    papers = [cell.paper for cell in cells if cell.paper is not None]
-    if papers:
-        sources = listed(dict.fromkeys(f"{paper.source} ({paper.protocol})" for paper in papers))
-        if any(paper.is_comparable(select) for paper in papers):
-            lines.append(f"Paper: {sources}. Δ: {select} epoch minus paper, in points.")
-        else:
-            lines.append(f"Paper: {sources}; the last epoch is not compared with a best one.")
+    sources = listed(dict.fromkeys(f"{paper.source} ({paper.protocol})" for paper in papers))
+    if any(cell.difference(select) is not None for cell in cells):
+        lines.append(f"Paper: {sources}. Δ: {select} epoch minus paper, in points.")
+    elif any(cell.paper is not None for cell in cells):
+        lines.append(f"Paper: {sources}; the last epoch is not compared with a best one.")
+    elif sources:
+        lines.append(f"Paper: {sources}.")
     if any(is_beyond(cell, select) for cell in cells):
         lines.append(
             f"{BEYOND} More than the seeds explain: the paper's number lies outside the 95 % prediction interval of "
             "one more seed."
         )
-    marked = [deviation for cell in (*cells, *beside) for deviation in cell.deviations]
-    if marked:
-        lines.append(
-            f"{DEVIATES} Not run under the paper's recipe, so not comparable with its numbers: {_deviations(marked)}."
-        )
-    return lines
+    return lines + left_recipe(deviation for cell in (*cells, *beside) for deviation in cell.deviations)
+
+
+def left_recipe(deviations: Iterable[Deviation]) -> list[str]:
+    """What the mark on runs outside the paper's recipe means, if there are any."""
+    found = _deviations(deviations)
+    return (
+        [f"{DEVIATES} Not run under the paper's recipe, so not comparable with its numbers: {found}."] if found else []
+    )
 
 
 def _deviations(marked: Iterable[Deviation]) -> str:

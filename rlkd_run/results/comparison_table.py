@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rlkd_run.results.aggregate import Select
+from rlkd_run.results.caption import DEVIATES, left_recipe
 from rlkd_run.results.figures import signed
 from rlkd_run.results.significance import ENOUGH_SEEDS, Comparison
 from rlkd_run.results.table import Column, Table, table_of
@@ -19,11 +20,13 @@ def comparison_table(comparisons: Sequence[Comparison], select: Select, title: s
         title: added to the table's own.
     """
     datasets, lengths = {one.dataset for one in comparisons}, {one.epochs for one in comparisons}
+    any_settings = any(one.settings for one in comparisons)
     columns = [
         *([Column[Comparison]("data set", lambda one: one.dataset)] if len(datasets) > 1 else []),
-        Column[Comparison]("method", lambda one: one.method),
+        Column[Comparison]("method", lambda one: f"{one.method} {DEVIATES}" if one.deviations else one.method),
         *([Column[Comparison]("epochs", lambda one: str(one.epochs), right=True)] if len(lengths) > 1 else []),
         Column[Comparison]("compared", lambda one: f"{one.treatment} - {one.baseline}"),
+        *([Column[Comparison]("settings", lambda one: ", ".join(one.settings))] if any_settings else []),
         Column[Comparison]("pairs", lambda one: str(len(one.pairs)), right=True),
         Column[Comparison]("seeds", lambda one: str(one.seeds), right=True),
         Column[Comparison]("difference", lambda one: signed(one.mean), right=True),
@@ -33,12 +36,13 @@ def comparison_table(comparisons: Sequence[Comparison], select: Select, title: s
     ]
     caption = [
         f"Differences in top-1 of the {select} epoch, in points, between runs of the same seed that differ in nothing "
-        "but the temperature: mean over the pairs of networks. Seeds: of the pair that has fewest.",
+        "but the temperature: mean over the pairs of networks that were run alike. Seeds: of the pair that has fewest.",
         "Interval and two-sided p: Student's t on the paired differences, each pair with a mean of its own; not "
         "corrected for the number of comparisons.",
     ]
     if any(one.too_small for one in comparisons):
         caption.append(f"Too few seeds: below {ENOUGH_SEEDS}, which is too small to conclude anything.")
+    caption += left_recipe(deviation for one in comparisons for deviation in one.deviations)
     own = "RLKD against other temperatures"
     return table_of(columns, comparisons, caption, f"{own}, {title}" if title else own)
 

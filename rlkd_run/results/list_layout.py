@@ -37,7 +37,7 @@ def students_list(cells: Sequence[Cell], select: Select, title: str = "") -> Tab
         *_paper(select),
     ]
     caption = [f"{measured(cells)}. Teacher: its accuracy as measured here.", *_epochs(cells, select)]
-    return table_of(columns, cells, [*caption, *against_paper(cells, select)], title)
+    return table_of(columns, cells, [*caption, *_sources(cells, select)], title)
 
 
 def teachers_list(cells: Sequence[Cell], select: Select, title: str = "") -> Table:
@@ -49,7 +49,7 @@ def teachers_list(cells: Sequence[Cell], select: Select, title: str = "") -> Tab
         *_accuracies(cells, select),
         *_paper(select),
     ]
-    caption = [f"{measured(cells)}.", *_epochs(cells, select), *against_paper(cells, select)]
+    caption = [f"{measured(cells)}.", *_epochs(cells, select), *_sources(cells, select)]
     return table_of(columns, cells, caption, f"Teachers, {title}" if title else "Teachers")
 
 
@@ -92,6 +92,10 @@ def _paper(select: Select) -> list[Column[Cell]]:
         Column("paper", lambda cell: "" if cell.paper is None else f"{cell.paper.top1:.2f}", right=True),
         Column("Δ", lambda cell: difference_text(cell, select), right=True),
     ]
+
+
+def _sources(cells: Sequence[Cell], select: Select) -> list[str]:
+    return against_paper(cells, select, [cell.paper for cell in cells if cell.paper is not None])
 
 
 def difference_text(cell: Cell, select: Select) -> str:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rlkd_run.results.aggregate import Cell, Select, paper_ranks
-from rlkd_run.results.caption import DEVIATES, against_paper, measured, one_epoch
-from rlkd_run.results.figures import signed, spread_text, teacher_text
+from rlkd_run.results.caption import against_paper, measured, one_epoch
 from rlkd_run.results.list_layout import difference_text
-from rlkd_run.results.reported import (
-    Reported,
-    pair_order,
-    reported,
-    reported_student,
-    reported_teacher,
-    temperature_order,
-)
+from rlkd_run.results.notices import listed
+from rlkd_run.results.references import Columns, measured_text, on_a_part, paper_row, references
+from rlkd_run.results.reported import Reported, pair_order, reported, temperature_order
+from rlkd_run.results.settings import beyond_networks, differing
 from rlkd_run.results.table import Head, Row, Table
 
 Line = tuple[str, str, tuple[str, ...]]
 """Method, temperature with the agent's preset, settings: what one row of measurements is about."""
-
-_ALONE = "student alone"
 
 
 def paper_table(
@@ -38,23 +31,28 @@ def paper_table(
     """
     dataset = cells[0].first.dataset
     pairs = _pairs(cells, dataset, whole=whole)
-    table = {(_line(cell), cell.first.pair): cell for cell in cells}
-    students = _alone(cells, alone, pairs)
-    rows = [*_teachers(cells, pairs, dataset), *_alone_rows(cells, students, pairs, select)]
+    columns = {pair: [cell for cell in cells if cell.first.pair == pair] for pair in pairs}
+    above = references(columns, alone, dataset, select)
+    rows, papers, unlike = list(above.rows), list(above.papers), []
     method = ""
     for line in _lines(cells, pairs, dataset):
-        group = [table.get((line, pair)) for pair in pairs]
-        papers = [_reported(pair, line, dataset) for pair in pairs]
-        rows += _rows(line, group, papers, select, ruled=line[0] != method)
+        group = [next((cell for cell in own if _line(cell) == line), None) for own in columns.values()]
+        numbers = _reported(columns, line, dataset)
+        leads = line[0] != method
+        rows += _rows(_label(line, leads=leads), group, numbers, select, ruled=leads)
+        papers += [paper for paper in numbers if paper is not None]
+        if keys := _unlike(group):
+            unlike.append(f"{_label(line, leads=True)} in {listed(keys)}")
         method = line[0]
     caption = [
         f"{measured(cells)} (n in brackets). {one_epoch(select)}",
-        "The row of a method is at a fixed temperature; +ctkd, +rlkd and the like set it otherwise. "
-        "Teacher: its accuracy as measured here.",
-        *against_paper(cells, select, beside=[cell for cell in students if cell is not None]),
+        f"The row of a method is at a fixed temperature; +ctkd, +rlkd and the like set it otherwise. {above.told}",
     ]
-    if any(row.texts[0] == _ALONE for row in rows):
-        caption[1] += f" {_ALONE[0].upper()}{_ALONE[1:]}: the same network trained from labels for as many epochs."
+    if unlike:
+        caption.append(
+            f"Within a row, the runs of different pairs differ in more than the networks: {'; '.join(unlike)}."
+        )
+    caption += against_paper(cells, select, papers, beside=above.students)
     heads = [Head("method"), *(Head(pair, right=True, broken=_broken(pair)) for pair in pairs)]
     return Table(tuple(heads), tuple(rows), tuple(caption), title)
 
@@ -86,76 +84,35 @@ def _lines(cells: Sequence[Cell], pairs: Sequence[str], dataset: str) -> list[Li
     return sorted(lines, key=lambda line: (*paper_ranks(line[0], line[1]), line[2]))
 
 
-def _reported(pair: str, line: Line, dataset: str) -> Reported | None:
-    return reported(pair, line[0], line[1].split(" ")[0], dataset)
+def _reported(columns: Columns, line: Line, dataset: str) -> list[Reported | None]:
+    """For every pair what the paper prints for a line, unless there is nothing but runs on a part of the test set."""
+    method, temperature, _ = line
+    return [
+        None
+        if on_a_part([cell for cell in cells if _line(cell) == line] or cells)
+        else reported(pair, method, temperature.split(" ")[0], dataset)
+        for pair, cells in columns.items()
+    ]
+
+
+def _label(line: Line, *, leads: bool) -> str:
+    """`kd`; `+rlkd` below another row of the method, and `kd +rlkd` where there is none above."""
+    method, temperature, settings = line
+    policy = f"{method} +{temperature}" if leads else f"+{temperature}"
+    label = method if temperature == "fixed" else policy
+    return f"{label} ({', '.join(settings)})" if settings else label
+
+
+def _unlike(group: Sequence[Cell | None]) -> list[str]:
+    """In which keys the cells of a row differ, but for the networks and what follows them."""
+    return differing([beyond_networks(cell.first.config) for cell in group if cell is not None])
 
 
 def _rows(
-    line: Line, group: Sequence[Cell | None], papers: Sequence[Reported | None], select: Select, *, ruled: bool
+    label: str, group: Sequence[Cell | None], papers: Sequence[Reported | None], select: Select, *, ruled: bool
 ) -> list[Row]:
-    method, temperature, settings = line
-    label = method if temperature == "fixed" else f"+{temperature}"
-    label += f" ({', '.join(settings)})" if settings else ""
-    rows = [Row((label, *(_measured(cell, select) for cell in group)), ruled=ruled)]
-    if any(papers):
-        numbers = ["" if paper is None else f"{paper.top1:.2f}" for paper in papers]
-        rows.append(Row(("paper", *numbers), belongs=True))
-    differences = _texts(group, lambda cell: difference_text(cell, select))
+    rows = [Row((label, *(measured_text(cell, select) for cell in group)), ruled=ruled), *paper_row(papers)]
+    differences = ["" if cell is None else difference_text(cell, select) for cell in group]
     if any(differences):
         rows.append(Row(("Δ", *differences), belongs=True))
     return rows
-
-
-def _measured(cell: Cell | None, select: Select) -> str:
-    if cell is None:
-        return ""
-    text = f"{spread_text(cell.top1(select))} ({cell.n})"
-    return f"{text} {DEVIATES}" if cell.deviations else text
-
-
-def _texts(group: Sequence[Cell | None], text: Callable[[Cell], str]) -> list[str]:
-    return ["" if cell is None else text(cell) for cell in group]
-
-
-def _teachers(cells: Sequence[Cell], pairs: Sequence[str], dataset: str) -> list[Row]:
-    """The teachers' accuracy, and what the paper prints for them."""
-    of_pair = {pair: [cell for cell in cells if cell.first.pair == pair] for pair in pairs}
-    rows = [Row(("teacher", *(teacher_text(of_pair[pair]) for pair in pairs)))]
-    names = {pair: own[0].first.teacher if own else pair.split("-")[0] for pair, own in of_pair.items()}
-    papers = {pair: reported_teacher(names[pair], dataset) for pair in pairs}
-    numbers = ["" if paper is None else f"{paper.top1:.2f}" for paper in papers.values()]
-    if any(numbers):
-        rows.append(Row(("paper", *numbers), belongs=True))
-        rows.append(Row(("Δ", *(_teacher_difference(of_pair[pair], papers[pair]) for pair in pairs)), belongs=True))
-    return rows
-
-
-def _teacher_difference(cells: Sequence[Cell], paper: Reported | None) -> str:
-    """Where all runs of a pair met the same teacher, its distance from the paper's."""
-    measured_here = {record.teacher_top1 for cell in cells for record in cell.records}
-    if paper is None or len(measured_here) != 1:
-        return ""
-    (top1,) = measured_here
-    return "" if top1 is None else signed(top1 - paper.top1)
-
-
-def _alone(cells: Sequence[Cell], alone: Sequence[Cell], pairs: Sequence[str]) -> list[Cell | None]:
-    """For every pair its student trained from labels for as long as it was distilled, if there is such a run."""
-    found: list[Cell | None] = []
-    for pair in pairs:
-        wanted = {(c.first.dataset, c.first.student, c.first.epochs) for c in cells if c.first.pair == pair}
-        same = [cell for cell in alone if (cell.first.dataset, cell.first.teacher, cell.first.epochs) in wanted]
-        found.append(same[0] if same else None)  # the first deviates least from the paper's recipe
-    return found
-
-
-def _alone_rows(
-    cells: Sequence[Cell], students: Sequence[Cell | None], pairs: Sequence[str], select: Select
-) -> list[Row]:
-    """The students without a teacher, and what the paper prints for them."""
-    names = {cell.first.pair: cell.first.student or "" for cell in cells}
-    dataset = cells[0].first.dataset
-    papers = [reported_student(names.get(pair) or pair.split("-")[-1], dataset) for pair in pairs]
-    numbers = ["" if paper is None else f"{paper.top1:.2f}" for paper in papers]
-    rows = [Row((_ALONE, *(_measured(cell, select) for cell in students)))] if any(students) or any(numbers) else []
-    return [*rows, Row(("paper", *numbers), belongs=True)] if any(numbers) else rows

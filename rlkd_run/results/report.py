@@ -18,6 +18,7 @@ from rlkd_run.results.markdown import markdown
 from rlkd_run.results.notices import Tell, listed, tell_on_stderr
 from rlkd_run.results.page import page
 from rlkd_run.results.paper_layout import paper_table
+from rlkd_run.results.pools import tell_unmatched
 from rlkd_run.results.records import DISTILL, TRAIN_TEACHER, Record, find_runs, read_records
 from rlkd_run.results.selection import Condition, chosen, grouped
 from rlkd_run.results.significance import comparisons
@@ -207,8 +208,10 @@ def table_for(folders: Sequence[str | os.PathLike[str]], *, tell: Tell = tell_on
 
 
 def _section(records: Sequence[Record], title: str, tell: Tell) -> Section:
+    students = aggregate((r for r in records if r.task == DISTILL), tell=tell)
+    tell_unmatched(students, tell)
     return Section(
-        students=tuple(aggregate((r for r in records if r.task == DISTILL), tell=tell)),
+        students=tuple(students),
         teachers=tuple(aggregate((r for r in records if r.task == TRAIN_TEACHER), tell=tell)),
         title=title,
     )

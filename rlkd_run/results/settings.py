@@ -12,16 +12,51 @@ FlatConfig = Mapping[str, object]
 # but a folder: it is used where nothing else tells two cells apart.
 _WEAK_PREFIXES = ("runtime.", "task.", "hydra.", "choices.")
 _STRONG_KEYS = frozenset({"runtime.precision", "runtime.teacher_precision"})
-_WEAK_KEYS = frozenset({"output_root", "series", "run", "plugins", "dataset.root", "dataset.download"})
+_WEAK_KEYS = frozenset(
+    {"output_root", "series", "run", "plugins", "dataset.root", "dataset.download", "objective", "trials", "student.lr"}
+)  # student.lr is what recipe.lr follows: only that counts
+
+# What a run does whose version did not have the option yet; declared with the options, which this package must do
+# without. Groups that have no effect are dropped whole, so that theirs do not appear here.
+NEUTRAL: FlatConfig = {
+    "method.standardise": False,
+    "recipe.lr_policy": "none",
+    "recipe.schedule": "step",
+    "runtime.precision": "fp32",
+    "runtime.teacher_precision": "fp32",
+    "select_on_test": False,
+    "teacher.nasty.adversary": None,
+    "teacher.objective": "labels",
+    "teacher.recipe.lr_policy": "none",
+}
+"""Key -> the value that a missing one stands for, of all keys that can change a result."""
+
+EFFECTIVE_WITH: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "recipe.tempbalance": (("recipe.lr_policy", "tempbalance"), ("teacher.recipe.lr_policy", "tempbalance")),
+    "teacher.nasty": (("teacher.objective", "nasty"),),
+}
+"""Group -> the choices (key, value) of which one must be made, or the group has no effect."""
 
 # Keys whose values follow another's unless set. Where they do, naming them beside it says nothing more.
 _LEADER_OF = {
     "recipe.milestones": "recipe.epochs",
+    "method.decay_epochs": "recipe.epochs",
+    "method.regression_epochs": "recipe.epochs",
+    "method.warmup_epochs": "recipe.epochs",
+    "temperature.epochs": "recipe.epochs",
+    "temperature.loops": "recipe.epochs",
     "agent.warmup_epochs": "recipe.epochs",
     "agent.train_every": "recipe.epochs",
     "teacher.recipe.epochs": "recipe.epochs",
     "teacher.recipe.batch_size": "recipe.batch_size",
+    "teacher.recipe.milestones": "teacher.recipe.epochs",
 }
+
+# What names the networks of a run, and the weights that methods choose by the pair.
+_OF_NETWORKS = frozenset(
+    {"method.alpha", "method.beta", "teacher.nasty.adversary"}
+    | {f"{role}.{key}" for role in ("teacher", "student") for key in ("source", "model", "pretrained", "checkpoint")}
+)
 
 
 def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
@@ -43,6 +78,7 @@ def shown(value: object) -> str:
 def settings_of(configs: Sequence[FlatConfig], cells: Sequence[str]) -> list[tuple[str, ...]]:
     """Tell configurations apart by the keys in which they differ, `key=value` each; the seed never counts.
 
+    A key that a configuration lacks has its neutral value there, if it is known; a group without effect does not count.
     Keys that only follow another (the milestones the epochs) stand for nothing of their own and are left out. Where the
     keys that matter do not tell all of them apart (the weights behind the same path were others, say), the
     remaining keys are added, and in the end `cell=` with the hash.
@@ -54,15 +90,57 @@ def settings_of(configs: Sequence[FlatConfig], cells: Sequence[str]) -> list[tup
     Returns:
         For each configuration its settings in the order of the keys, without those keys that it does not have.
     """
-    everything = sorted({key for config in configs for key in config} - {"seed"})
-    differing = [key for key in everything if len({shown(c[key]) if key in c else None for c in configs}) > 1]
-    strong = [key for key in differing if not is_weak(key) and not _follows(key, configs)]
-    for keys in (strong, differing):
+    configs = [_effective(config) for config in configs]
+    strong = differing([_strong(config) for config in configs])
+    for keys in (strong, _unequal(configs)):
         told = [tuple(f"{key}={shown(config[key])}" for key in keys if key in config) for config in configs]
         if len(set(told)) == len(configs):
             return told
     told = [tuple(f"{key}={shown(config[key])}" for key in strong if key in config) for config in configs]
     return [(*settings, f"cell={cell}") for settings, cell in zip(told, cells, strict=True)]
+
+
+def settled(config: FlatConfig) -> FlatConfig:
+    """Everything in a configuration that can change a result but the seed, written alike in all versions."""
+    return _strong(_effective(config))
+
+
+def beyond_networks(config: FlatConfig) -> FlatConfig:
+    """`settled` without the networks and what follows them, so that runs of different pairs can be held together."""
+    own_rate = config.get("recipe.lr") == config.get("student.lr")
+    return {
+        key: value
+        for key, value in settled(config).items()
+        if key not in _OF_NETWORKS and not (key == "recipe.lr" and own_rate)
+    }
+
+
+def differing(configs: Sequence[FlatConfig]) -> list[str]:
+    """The keys in which configurations differ, in order, without those that only follow another of them."""
+    return [key for key in _unequal(configs) if not _follows(key, configs)]
+
+
+def _effective(config: FlatConfig) -> FlatConfig:
+    full = {**NEUTRAL, **config}
+    idle = tuple(
+        group
+        for group, choices in EFFECTIVE_WITH.items()
+        if not any(full.get(key) == choice for key, choice in choices)
+    )
+    return {
+        key: value
+        for key, value in full.items()
+        if key != "seed" and key not in idle and not key.startswith(tuple(f"{group}." for group in idle))
+    }
+
+
+def _strong(config: FlatConfig) -> FlatConfig:
+    return {key: value for key, value in config.items() if not is_weak(key)}
+
+
+def _unequal(configs: Sequence[FlatConfig]) -> list[str]:
+    everything = sorted({key for config in configs for key in config})
+    return [key for key in everything if len({shown(c[key]) if key in c else None for c in configs}) > 1]
 
 
 def _follows(key: str, configs: Sequence[FlatConfig]) -> bool:

@@ -8,17 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlkd_run.results.aggregate import Cell, Select, Spread
-from rlkd_run.results.records import Record
-from rlkd_run.results.settings import is_weak, shown
+from rlkd_run.results.paper_recipe import Deviation
+from rlkd_run.results.pools import Pool, pools
 from rlkd_run.results.student_t import quantile, two_sided
 
 CONFIDENCE = 0.95
 ENOUGH_SEEDS = 5
 """With fewer seeds a pair a comparison is shown and said to be too small."""
-
-_TREATMENT = "rlkd"
-_BASELINES = ("fixed", "random")
-_OWN = ("temperature.", "agent.")  # keys that a comparison of temperatures is about
 
 
 def beyond_seeds(spread: Spread, value: float) -> bool:
@@ -39,6 +35,8 @@ class Comparison:
     Attributes:
         dataset, method, epochs: of all of its runs.
         treatment, baseline: the two temperatures as a table names them.
+        settings: `key=value` of what tells the runs from those of other rows.
+        deviations: where any of the runs leaves the recipe of the literature.
         pairs: the networks over which the difference is pooled, in the paper's order.
         seeds: shared seeds of the pair that has fewest.
         mean: mean over the pairs of the mean difference of each, in points of top-1.
@@ -51,6 +49,8 @@ class Comparison:
     epochs: int
     treatment: str
     baseline: str
+    settings: tuple[str, ...]
+    deviations: tuple[Deviation, ...]
     pairs: tuple[str, ...]
     seeds: int
     mean: float
@@ -71,35 +71,25 @@ def comparisons(cells: Sequence[Cell], select: Select) -> list[Comparison]:
         select: which epoch's top-1 is compared.
 
     Returns:
-        One a data set, method, length and two temperatures of which some pair has runs with equal seeds.
+        One a data set, method, length, setting and two temperatures of which some pair has runs with equal seeds.
     """
-    treatments = [cell for cell in cells if cell.first.temperature == _TREATMENT]
-    baselines: dict[tuple[object, ...], list[Cell]] = {}
-    for cell in cells:
-        if cell.first.temperature in _BASELINES:
-            baselines.setdefault(_surroundings(cell.first), []).append(cell)
-    pools: dict[tuple[object, ...], list[tuple[Cell, Cell]]] = {}
-    for treatment in treatments:
-        for baseline in baselines.get(_surroundings(treatment.first), ()):
-            if set(treatment.seeds) & set(baseline.seeds):
-                first, other = treatment.first, baseline.first
-                key = (first.dataset, first.method, first.epochs, _temperature(first), _temperature(other))
-                pools.setdefault(key, []).append((treatment, baseline))
-    return [_compare(matches, select) for matches in pools.values()]
+    return [_compare(pool, select) for pool in pools(cells)]
 
 
-def _compare(matches: Sequence[tuple[Cell, Cell]], select: Select) -> Comparison:
-    blocks = [_differences(treatment, baseline, select) for treatment, baseline in matches]
+def _compare(pool: Pool, select: Select) -> Comparison:
+    blocks = [_differences(treatment, baseline, select) for treatment, baseline in pool.matches]
     mean, half_width, p = paired_test(blocks)
-    first = matches[0][0].first
+    first = pool.matches[0][0].first
     assert first.method is not None
     return Comparison(
         dataset=first.dataset,
         method=first.method,
         epochs=first.epochs,
-        treatment=max((_name(treatment) for treatment, _ in matches), key=len),
-        baseline=max((_name(baseline) for _, baseline in matches), key=len),
-        pairs=tuple(dict.fromkeys(treatment.first.pair for treatment, _ in matches)),
+        treatment=pool.treatment,
+        baseline=pool.baseline,
+        settings=pool.settings,
+        deviations=pool.deviations,
+        pairs=tuple(dict.fromkeys(treatment.first.pair for treatment, _ in pool.matches)),
         seeds=min(map(len, blocks)),
         mean=mean,
         half_width=half_width,
@@ -140,26 +130,3 @@ def _differences(treatment: Cell, baseline: Cell, select: Select) -> list[float]
         for record in treatment.records
         if record.seed in other
     ]
-
-
-def _surroundings(record: Record) -> tuple[object, ...]:
-    """Everything but the temperature and the seed; of images in a folder, that folder too."""
-    same = frozenset(
-        (key, shown(value))
-        for key, value in record.config.items()
-        if key != "seed" and not key.startswith(_OWN) and not is_weak(key)
-    )
-    root = record.config.get("dataset.root") if record.dataset == "folder" else None
-    return (record.dataset, record.pair, record.method, record.epochs, root, same)
-
-
-def _temperature(record: Record) -> tuple[object, ...]:
-    """The temperature with its options, those of the agent where one acts."""
-    prefixes = _OWN if record.agent is not None else _OWN[:1]
-    own = frozenset((key, shown(value)) for key, value in record.config.items() if key.startswith(prefixes))
-    return (record.temperature, record.agent, own)
-
-
-def _name(cell: Cell) -> str:
-    own = [setting for setting in cell.settings if setting.startswith(_OWN)]
-    return f"{cell.temperature} ({', '.join(own)})" if own else cell.temperature

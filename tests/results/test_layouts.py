@@ -70,14 +70,73 @@ def test_pairs_in_columns_methods_in_rows(runs: Path) -> None:
 
 
 def test_students_trained_alone(runs: Path, run_folder: Write, teacher_result: Make) -> None:
-    run_folder("alone", teacher_result({"teacher.name": "resnet20", "teacher.top1.best": 69.25, "identity.cell": "a"}))
-    run_folder("short", teacher_result({"teacher.name": "resnet20", "identity.cell": "b"}, epochs=9))
-    own = {"config.teacher.recipe.lr": 0.1, "identity.cell": "c"}
-    run_folder("other", teacher_result({"teacher.name": "vgg8", **own}))
+    def train(name: str, teacher: str, **patch: Any) -> None:
+        own = {key.replace("__", "."): value for key, value in patch.items() if key != "epochs"}
+        top = {"epochs": patch["epochs"]} if "epochs" in patch else {}
+        run_folder(name, teacher_result({"teacher.name": teacher, "identity.cell": name, **own}, **top))
+
+    train("alone", "resnet20", teacher__top1__best=69.25)
+    train("short", "resnet20", epochs=9)
+    train("a", "vgg8", config__teacher__recipe__lr=0.1)
+    train("b", "vgg8", config__recipe__weight_decay=1e-4)
+    train("c", "vgg8", config__dataset__train_limit=1000)
+    train("d", "vgg8", config__teacher__objective="nasty")
+    found = read_report([runs]).markdown()
+    assert rows(found)[5] == ["student alone", "69.25 (1)", ""]
+    train("e", "vgg8", epochs=20, config__recipe__lr=0.3)  # a teacher is trained at teacher.recipe.lr
     text = read_report([runs]).markdown()
     assert rows(text)[5] == ["student alone", "69.25 (1)", "72.50 (1) †"]
-    assert "teacher.recipe.lr=0.1 (paper 0.05)" in text.split("\n\nTeachers")[0]
-    assert "Student alone: the same network trained from labels for as many epochs." in text
+    assert "Student alone: the same network trained from labels on the same data and under the same recipe." in text
+
+
+def test_a_row_without_a_fixed_one_above_names_its_method(run_folder: Write, result: Make, tmp_path: Path) -> None:
+    for method, temperature in (("kd", "fixed"), ("kd", "rlkd"), ("at", "ctkd"), ("at", "rlkd")):
+        names = {"identity.cell": method + temperature}
+        values = result(names, dataset="cifar10", method=method, temperature=temperature)
+        run_folder(method + temperature, values)
+    text = read_report([tmp_path / "outputs"], View(layout="paper")).markdown()
+    assert [row[0] for row in rows(text)[3:]] == ["kd", "+rlkd", "at +ctkd", "+rlkd"]
+
+
+def test_what_differs_between_the_columns_of_a_row_is_said(run_folder: Write, result: Make, tmp_path: Path) -> None:
+    def put(teacher: str, student: str, temperature: str, **patch: Any) -> None:
+        own = {f"config.{key.replace('__', '.')}": value for key, value in patch.items()}
+        names = {"teacher.name": teacher, "student.name": student, "config.student.model": student}
+        values = result({**names, "identity.cell": teacher + temperature, **own}, dataset="cifar10")
+        run_folder(teacher + temperature, {**values, "temperature": temperature})
+
+    follows = {"student__lr": 0.01, "recipe__lr": 0.01, "method__beta": 8.0}
+    put("resnet56", "resnet20", "fixed")
+    put("vgg13", "mobilenet_v2", "fixed", **follows)
+    put("resnet56", "resnet20", "rlkd", agent__t_max=20)
+    short = {"recipe__epochs": 10, "recipe__milestones": [6, 8, 9]}
+    put("vgg13", "mobilenet_v2", "rlkd", agent__t_max=10, **short, **follows)
+    text = read_report([tmp_path / "outputs"]).markdown()
+    said = "Within a row, the runs of different pairs differ in more than the networks: "
+    assert said + "kd +rlkd in agent.t_max, recipe.epochs.\n" in text
+
+
+def test_runs_on_a_part_of_the_test_set_stand_beside_no_paper(run_folder: Write, result: Make, tmp_path: Path) -> None:
+    run_folder("part", result({"config.dataset.test_limit": 1000}))
+    names = {"teacher.name": "vgg13", "student.name": "vgg8", "identity.cell": "b"}
+    run_folder("whole", result({**names, "config.teacher.recipe.lr": 0.1}))
+    text = read_report([tmp_path / "outputs"]).markdown()
+    assert rows(text)[2:9] == [
+        ["teacher", "72.50", "72.50"],
+        ["paper", "", "74.64"],
+        ["Δ", "", "-2.14 †"],
+        ["student alone", "", ""],
+        ["paper", "", "70.36"],
+        ["kd", "71.00 (1) †", "71.00 (1) †"],
+        ["paper", "", "72.98"],
+    ]
+
+
+def test_every_number_of_the_paper_has_its_source(run_folder: Write, result: Make, tmp_path: Path) -> None:
+    run_folder("random", result(temperature="random"))
+    text = read_report([tmp_path / "outputs"], View(layout="paper")).markdown()
+    sources = "arXiv 2407.00115 (as printed, epoch not stated), arXiv 2407.00115, Table 1 (best test epoch, one seed)"
+    assert f"Paper: {sources}." in text.splitlines()
 
 
 def test_a_list_on_request(runs: Path) -> None:

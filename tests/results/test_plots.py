@@ -6,6 +6,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from rlkd_run.results.aggregate import Cell, aggregate
 from rlkd_run.results.cli import main
 from rlkd_run.results.epochs import Epochs, read_epochs
+from rlkd_run.results.paper_recipe import Deviation
 from rlkd_run.results.plots import temperature
 from rlkd_run.results.plots.accuracy import accuracy_dots
 from rlkd_run.results.plots.curves import learning_curves
@@ -125,6 +127,12 @@ def test_dots_stand_where_they_were_measured(cells: list[Cell]) -> None:
     assert drawn["paper"] == [[71.4, 1]]
     (last,) = accuracy_dots(cells, "last").axes
     assert "paper" not in [line.get_label() for line in last.lines]
+
+
+def test_no_dot_of_the_paper_beside_another_recipe(cells: list[Cell]) -> None:
+    other = [replace(cell, deviations=(Deviation("recipe.lr", "1", "0.05"),)) for cell in cells]
+    (axes,) = accuracy_dots(other, "best").axes
+    assert "paper" not in [line.get_label() for line in axes.lines]
 
 
 def test_shares_of_the_temperature_axis(tmp_path: Path) -> None:

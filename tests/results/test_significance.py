@@ -9,7 +9,7 @@ from scipy import stats
 
 from rlkd_run.results.aggregate import Spread, aggregate
 from rlkd_run.results.records import read_record
-from rlkd_run.results.report import table_for
+from rlkd_run.results.report import read_report, table_for
 from rlkd_run.results.significance import Comparison, beyond_seeds, comparisons, paired_test
 
 Make = Callable[..., dict[str, Any]]
@@ -23,9 +23,13 @@ RLKD = (70.5, 70.75, 71.75, 70.5, 71.5)
 def put(run_folder: Write, result: Make) -> Callable[..., None]:
     """Write runs of seeds 0, 1, … with these accuracies, under one temperature and one cell."""
 
-    def write(temperature: str, accuracies: Sequence[float], cell: str = "", **patch: Any) -> None:
+    def write(temperature: str, accuracies: Sequence[float], cell: str = "", pair: str = "", **patch: Any) -> None:
         agent = "paper" if temperature == "rlkd" else None
         own = {key.replace("__", "."): value for key, value in patch.items()}
+        if pair:
+            teacher, student = pair.split("-")
+            own |= {"teacher.name": teacher, "config.teacher.model": teacher}
+            own |= {"student.name": student, "config.student.model": student}
         for seed, top1 in enumerate(accuracies):
             values = {
                 "student.top1.best": top1,
@@ -35,7 +39,7 @@ def put(run_folder: Write, result: Make) -> Callable[..., None]:
                 **own,
             }
             run = result(values, temperature=temperature, agent=agent, seed=seed)
-            run_folder(f"{temperature}{cell}{seed}", run)
+            run_folder(f"{temperature}{cell}{pair}{seed}", run)
 
     return write
 
@@ -114,6 +118,76 @@ def test_short_runs_are_not_pooled_with_long_ones(
     }
 
 
+def test_only_what_was_run_alike_is_pooled(
+    put: Callable[..., None], compared: Callable[..., list[Comparison]], tmp_path: Path
+) -> None:
+    small = {"config__recipe__lr": 1.0, "config__dataset__train_limit": 1000}
+    slow = {"config__recipe__lr": 0.01, "config__student__lr": 0.01}  # as the literature trains this student
+    for policy, gain, loss in (("fixed", 0.0, 0.0), ("rlkd", 1.0, -5.0)):
+        put(policy, (70.0 + gain, 71.0 + gain))
+        put(policy, (20.0 + loss, 21.0 + loss), "small", **small)
+        put(policy, (60.0 + gain, 62.0 + gain), "", "vgg13-mobilenet_v2", **slow)
+    found = {one.settings: one for one in compared()}
+    assert {settings: (one.mean, len(one.pairs), bool(one.deviations)) for settings, one in found.items()} == {
+        ("dataset.train_limit=null",): (1.0, 2, False),
+        ("dataset.train_limit=1000", "recipe.lr=1.0"): (-5.0, 1, True),
+    }
+    text = table_for([tmp_path / "outputs"]).split("RLKD against other temperatures")[1]
+    assert "| kd †   | rlkd - fixed | dataset.train_limit=1000, recipe.lr=1.0 |" in text
+    assert "† Not run under the paper's recipe" in text
+
+
+def test_a_pair_counts_once_in_a_pool(put: Callable[..., None], compared: Callable[..., list[Comparison]]) -> None:
+    """Of a weight that methods choose by the pair, the same pair was run at two."""
+    for policy, gain in (("fixed", 0.0), ("rlkd", 1.0)):
+        put(policy, (70.0 + gain, 71.0 + gain), "2", config__method__beta=2.0)
+        put(policy, (60.0 + 3 * gain, 61.0 + 3 * gain), "8", config__method__beta=8.0)
+    assert {one.settings: one.mean for one in compared()} == {("method.beta=2.0",): 1.0, ("method.beta=8.0",): 3.0}
+
+
+def test_rows_that_read_alike_name_their_temperatures(
+    put: Callable[..., None], compared: Callable[..., list[Comparison]]
+) -> None:
+    for pair, value in (("resnet56-resnet20", 4.0), ("vgg13-vgg8", 1.0)):
+        put("fixed", FIXED, "", pair, config__temperature__value=value)
+        put("rlkd", RLKD, "", pair)
+    assert [(one.treatment, one.baseline) for one in compared()] == [
+        ("rlkd", "fixed (temperature.value=4.0)"),
+        ("rlkd", "fixed (temperature.value=1.0)"),
+    ]
+
+
+def test_runs_of_an_earlier_version_find_partners(
+    put: Callable[..., None], compared: Callable[..., list[Comparison]], told: list[str], tmp_path: Path
+) -> None:
+    later = {
+        "config.recipe.schedule": "step",
+        "config.recipe.lr_policy": "none",
+        "config.recipe.tempbalance": {"assign": "linear"},
+        "config.teacher.objective": "labels",
+        "config.teacher.nasty": {"omega": 0.01, "adversary": None},
+        "config.objective": "val_top1",
+        "config.trials": 5,
+    }
+    put("rlkd", RLKD)
+    put("fixed", FIXED, **later)
+    assert [one.seeds for one in compared()] == [5]
+    read_report([tmp_path / "outputs"], tell=told.append)
+    assert told == []
+
+
+def test_what_keeps_runs_from_being_compared_is_told(put: Callable[..., None], told: list[str], tmp_path: Path) -> None:
+    put("rlkd", RLKD)
+    put("fixed", FIXED, config__recipe__lr_policy="tempbalance", config__recipe__tempbalance={"assign": "linear"})
+    put("random", FIXED, config__recipe__lr=0.1)
+    put("rlkd", RLKD, "alone", "vgg13-vgg8")
+    assert "RLKD against" not in read_report([tmp_path / "outputs"], tell=told.append).markdown()
+    assert told == [
+        "On cifar100 some RLKD has no fixed or random temperature to be compared with: kd on resnet56-resnet20 "
+        "(the nearest runs differ in recipe.lr as well)."
+    ]
+
+
 def test_the_table_says_that_it_is_too_small(put: Callable[..., None], tmp_path: Path) -> None:
     put("fixed", FIXED[:3])
     put("rlkd", RLKD[:3])
@@ -151,3 +225,10 @@ def test_the_mark_stands_on_the_difference(put: Callable[..., None], tmp_path: P
     text = table_for([tmp_path / "outputs"])
     assert "| 70.66 | -10.56 ‡ |" in text
     assert "‡ More than the seeds explain" in text
+
+
+def test_no_such_mark_where_the_recipe_explains_it(put: Callable[..., None], tmp_path: Path) -> None:
+    put("fixed", (60.0, 60.1, 60.2), config__recipe__lr=0.1)
+    text = table_for([tmp_path / "outputs"])
+    assert "-10.56" in text
+    assert "‡" not in text

@@ -18,7 +18,7 @@ def accuracy_dots(cells: Sequence[Cell], select: Select) -> Figure:
 
     Args:
         cells: distilled students of one data set and method.
-        select: which epoch's top-1; where the paper's is of another, it is not drawn.
+        select: which epoch's top-1; where the paper's is of another, or the runs of another recipe, it is not drawn.
     """
     pairs = list(dict.fromkeys(cell.first.pair for cell in cells))
     ordered = sorted(cells, key=lambda cell: paper_ranks(cell.first.method or "", cell.temperature))
@@ -30,7 +30,7 @@ def accuracy_dots(cells: Sequence[Cell], select: Select) -> Figure:
             seeds = [getattr(record.top1, select) for record in cell.records]
             axes.plot(seeds, [row] * cell.n, "|", color="0.5", markersize=7, label="a seed")
             axes.errorbar(spread.mean, row, xerr=spread.std, fmt="o", color=_MEASURED, markersize=4, label="mean ± std")
-            if paper is not None and paper.is_comparable(select):
+            if paper is not None and paper.is_comparable(select) and not cell.deviations:
                 axes.plot(paper.top1, row, "D", color=_REPORTED, fillstyle="none", markersize=5, label="paper")
         axes.set(title=pair, xlabel=f"top-1, {select} epoch (%)", ylim=(len(rows) - 0.5, -0.5))
         axes.set_yticks(range(len(rows)), rows if i % COLUMNS == 0 else [""] * len(rows))
