@@ -191,9 +191,8 @@ def supervise(
         )
         came = stack.enter_context(_passed_on_to(child))
         with suppress(OSError):  # a full disk: it is for `stop_jobs_here`, and no reason to leave the child alone
-            note.truncate(0)
-            note.write(f"{socket.gethostname()} {os.getppid()} {os.getpid()}")
-            note.flush()
+            os.ftruncate(note.fileno(), 0)  # and no buffer, which closing the file would try to write once more
+            os.write(note.fileno(), f"{socket.gethostname()} {os.getppid()} {os.getpid()}".encode())
         try:
             return Ended(child.wait(), came[0] if came else None)
         except BaseException:  # a launcher's own signal handler ends this process: the child has to save first

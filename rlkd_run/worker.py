@@ -14,7 +14,7 @@ from types import FrameType
 from rlkd_run.cli import exit_code
 from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.errors import FolderBusy, Interrupted
+from rlkd_run.errors import FolderBusy, Interrupted, RunError
 from rlkd_run.interrupt import STOPS
 from rlkd_run.job import folder_of
 from rlkd_run.launch import start
@@ -60,6 +60,8 @@ def _note(folder: Path, error: Exception) -> None:
             run.failed(error)
     except FolderBusy:
         return
+    except RunError as problem:  # the disk is full, most likely; what ended the job is told all the same
+        print(problem, file=sys.stderr)
 
 
 def die_with_parent(parent: int) -> None:
