@@ -11,7 +11,7 @@ FlatConfig = Mapping[str, object]
 # Keys that cannot change a result, or only say where something lies. `dataset.root` can, for a data set that is nothing
 # but a folder: it is used where nothing else tells two cells apart.
 _WEAK_PREFIXES = ("runtime.", "task.", "hydra.", "choices.")
-_STRONG_KEYS = frozenset({"runtime.precision", "runtime.teacher_precision"})
+_STRONG_KEYS = frozenset({"runtime.precision", "runtime.teacher_precision", "runtime.teacher_cache_precision"})
 _WEAK_KEYS = frozenset(
     {"output_root", "series", "run", "plugins", "dataset.root", "dataset.download", "objective", "trials", "student.lr"}
 )  # student.lr is what recipe.lr follows: only that counts
@@ -23,6 +23,7 @@ NEUTRAL: FlatConfig = {
     "recipe.lr_policy": "none",
     "recipe.schedule": "step",
     "runtime.precision": "fp32",
+    "runtime.teacher_cache_precision": "fp32",
     "runtime.teacher_precision": "fp32",
     "select_on_test": False,
     "teacher.nasty.adversary": None,
