@@ -29,6 +29,7 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
     "image.cmap": "viridis",
+    "text.parse_math": False,  # names and paths stand as they are, whatever dollars they hold
     "svg.hashsalt": "rlkd-run",  # equal records give equal files
 }
 _DPI = 200
