@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 """Half a character: alone it stands for a byte of a path that is not UTF-8, and can be neither written nor drawn."""
 
