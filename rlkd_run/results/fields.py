@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+"""Half a character: alone it stands for a byte of a path that is not UTF-8, and can be neither written nor drawn."""
 
 
 class RecordError(Exception):
@@ -23,14 +27,17 @@ class Fields:
 
     @classmethod
     def load(cls, file: Path) -> Fields:
-        """Read the object that a JSON file holds.
+        """Read the object that a JSON file holds; what no file could hold in UTF-8 becomes a question mark in it.
 
         Raises:
             RecordError: the file cannot be read, is no valid JSON, holds NaN or infinity, or is no object.
         """
         try:
             # ValueError: not UTF-8, not JSON, a number of too many digits; RecursionError: brackets a thousand deep.
-            values = json.loads(file.read_bytes(), parse_constant=_refuse_constant)
+            text = file.read_bytes()
+            values = json.loads(text, parse_constant=_refuse_constant)
+            if _SURROGATE.search(text):
+                values = json.loads(json.dumps(values, ensure_ascii=False).encode(errors="replace"))
         except OSError as error:
             raise RecordError(f"it cannot be read ({error.strerror})") from error
         except (ValueError, RecursionError) as error:

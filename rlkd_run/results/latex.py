@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -31,14 +32,20 @@ _SPECIAL = {
     "·": r"$\cdot$",
     "†": r"\dag{}",
     "‡": r"\ddag{}",
+    "«": r"$\ll$",
+    "»": r"$\gg$",
+    **dict.fromkeys("ÐÞðþ", "?"),
     "\n": " ",
 }
+_CHARACTERS, _LINES = 60, 40
+"""Of a line of a caption, and of a page: about a fifth fewer than LaTeX sets, in whichever size of its type."""
+
 _MINUS = re.compile(r"(?<![\w.}])-(?=\d)")
 """A hyphen that stands before a number, and after none and no name."""
 
 
 def latex(tables: Iterable[Table]) -> str:
-    """Write tables down, each as a `table` float that shrinks where it is wider than the text."""
+    """Write tables down, each as a `table` float that shrinks where it is wider than the text or higher than a page."""
     return "\n\n".join([_PREAMBLE, *map(_float, tables)])
 
 
@@ -49,12 +56,15 @@ def escaped(text: str) -> str:
 
 
 def _float(table: Table) -> str:
+    caption = _caption(table)
+    room = _room(caption)
     alignment = "".join("r" if head.right else "l" for head in table.heads)
     lines = [
         r"\begin{table}",
         r"\centering",
-        rf"\caption{{{escaped(_caption(table))}}}",
+        rf"\caption{{{escaped(caption)}}}",
         r"\smallskip",
+        rf"\resizebox*{{!}}{{\ifdim\totalheight>{room}{room}\else\totalheight\fi}}{{%",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{{alignment}}}",
         r"\toprule",
@@ -66,7 +76,12 @@ def _float(table: Table) -> str:
             lines.append(r"\midrule")
         first, *others = map(escaped, row.texts)
         lines.append(_line([rf"\quad {first}" if row.belongs else first, *others]))
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}", r"\end{table}"])
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}}}", r"\end{table}"])
+
+
+def _room(caption: str) -> str:
+    """The height that a caption leaves on a page: nothing that needs no package tells it before the float is set."""
+    return rf"{max(0.4, 0.95 - math.ceil(len(caption) / _CHARACTERS) / _LINES):.2f}\textheight"
 
 
 def _caption(table: Table) -> str:

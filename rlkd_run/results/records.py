@@ -210,7 +210,7 @@ def _record(folder: Path, fields: Fields) -> Record:
         agent=fields.text_or_none("agent") if distilled else None,
         seed=fields.whole("seed"),
         epochs=fields.whole("epochs"),
-        top1=_accuracy(trained.child("top1")),
+        top1=_top1(trained.child("top1")),
         top5=None if trained.get("top5") is None else _accuracy(trained.child("top5")),
         teacher_top1=teacher.percent("top1") if distilled else None,
         teacher_top5=teacher.percent_or_none("top5") if distilled else None,
@@ -234,6 +234,14 @@ def _departures(value: object) -> dict[str, list[object]]:
     if not isinstance(value, dict) or not all(isinstance(two, list) and len(two) == 2 for two in value.values()):
         raise RecordError("its departures are no pairs of values")
     return value
+
+
+def _top1(fields: Fields) -> Accuracy:
+    """The best of all epochs, which the last is one of; of a top-5 that does not hold, as top-1 chooses its epoch."""
+    top1 = _accuracy(fields)
+    if top1.best < top1.last:
+        raise RecordError(f"{fields.path}.best is {top1.best:g}, less than the last epoch's {top1.last:g}")
+    return top1
 
 
 def _accuracy(fields: Fields) -> Accuracy:

@@ -17,7 +17,7 @@ FIELDS = ("task", "dataset", "pair", "teacher", "student", "method", "temperatur
 
 @dataclass(frozen=True)
 class Condition:
-    """`key=value`, or `key=value,value`: any of them."""
+    """`key=value`, or `key=value,value`: any of them. A comma within brackets is part of a value, which is a list."""
 
     key: str
     values: tuple[str, ...]
@@ -32,7 +32,7 @@ class Condition:
         key, equals, values = text.partition("=")
         if not equals or not key.strip() or not values.strip():
             raise ConfigError(f"--where {text}: write KEY=VALUE, such as method=kd or seed=0,1,2.")
-        return cls(key.strip(), tuple(value.strip() for value in values.split(",")))
+        return cls(key.strip(), _split(values))
 
     def __str__(self) -> str:
         return f"{self.key}={','.join(self.values)}"
@@ -94,9 +94,23 @@ def grouped(records: Sequence[Record], key: str) -> dict[str, list[Record]]:
     return groups
 
 
-def _comparable(value: str) -> float | str:
-    """4 and 4.0 are the same value."""
+def _comparable(value: str) -> object:
+    """4 and 4.0 are the same value, and so are lists of them; names in a list may stand in quotes."""
+    if value.startswith("[") and value.endswith("]"):
+        return tuple(_comparable(item.strip("\"'")) for item in _split(value[1:-1]))
     try:
         return float(value)
     except ValueError:
         return value
+
+
+def _split(text: str) -> tuple[str, ...]:
+    """The parts between commas, other than those within brackets."""
+    parts, depth = [""], 0
+    for sign in text:
+        depth += (sign == "[") - (sign == "]")
+        if sign == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return tuple(part.strip() for part in parts)

@@ -46,17 +46,15 @@ class Table:
     Attributes:
         caption: one sentence or a few a line.
         title: above the table; may be empty.
+        sortable: whether each row stands alone, so that any order of them is as good. What the rows say does not tell:
+            a layout may lack the rows that belong to others and still have an order of its own.
     """
 
     heads: tuple[Head, ...]
     rows: tuple[Row, ...]
     caption: tuple[str, ...]
     title: str = ""
-
-    @property
-    def sortable(self) -> bool:
-        """Whether every row stands alone."""
-        return not any(row.belongs for row in self.rows)
+    sortable: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,12 @@ class Column(Generic[Item]):
 
 
 def table_of(columns: Iterable[Column[Item]], items: Iterable[Item], caption: Iterable[str], title: str = "") -> Table:
-    """Make a table with one row an item."""
+    """Make a table with one row an item, each of which stands alone."""
     columns = list(columns)
     return Table(
         heads=tuple(Head(column.head, column.right) for column in columns),
         rows=tuple(Row(tuple(column.text(item) for column in columns)) for item in items),
         caption=tuple(caption),
         title=title,
+        sortable=True,
     )

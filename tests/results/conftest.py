@@ -85,12 +85,19 @@ def put(values: Patch, dotted: str, value: object) -> None:
 
 @pytest.fixture
 def result() -> Callable[..., Patch]:
-    """Make the content of a result.json: `result({"student.top1.best": 70.0}, seed=1)`."""
+    """Make the content of a result.json: `result({"student.top1.best": 70.0}, seed=1)`.
+
+    Where only the best epoch is given, the last is made no better than it.
+    """
 
     def make(patch: Patch | None = None, **top_level: object) -> Patch:
         values = copy.deepcopy(_RESULT)
         for key, value in {**(patch or {}), **top_level}.items():
             put(values, key, value)
+            group, dot, name = key.rpartition(".top1.")
+            if dot and name == "best" and isinstance(value, float) and f"{group}.top1.last" not in (patch or {}):
+                last = values[group]["top1"].get("last", value)
+                put(values, f"{group}.top1.last", min(last, value))
         if isinstance(values["config"], dict):
             values["config"]["seed"] = values["seed"]
         return values

@@ -21,7 +21,8 @@ def runs(run_folder: Write, result: Make, teacher_result: Make, tmp_path: Path) 
     run_folder("1", result({"student.top1.best": 60.1}, seed=1))
     run_folder("2", result({"teacher.name": "wrn_40_2", "epochs": 20}, temperature="rlkd", agent="paper"))
     run_folder("3", result({"student.name": "50%_of_{x}&y$z#^~<|>\\é→"}, dataset="digits"))
-    run_folder("4", teacher_result())
+    printable = "".join(sign for sign in map(chr, range(0x20, 0x100)) if sign.isprintable())
+    run_folder("4", teacher_result({"teacher.name": printable}))
     return tmp_path / "outputs"
 
 
@@ -44,11 +45,25 @@ def test_what_means_something_to_latex_is_escaped() -> None:
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
 @pytest.mark.parametrize("layout", ["paper", "list"])
 def test_it_compiles(layout: Any, runs: Path, tmp_path: Path) -> None:
-    tables = read_report([runs], View(layout=layout, whole=True)).latex()
+    _compiled(read_report([runs], View(layout=layout, whole=True)).latex(), tmp_path)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+@pytest.mark.parametrize("layout", ["paper", "list"])
+def test_a_long_table_fits_a_page(layout: Any, run_folder: Write, result: Make, tmp_path: Path) -> None:
+    for i in range(70):
+        patch = {"student.name": f"student{i % 2}", "identity.cell": str(i)}
+        run_folder(str(i), result(patch, method=f"method{i}"))
+    out = _compiled(read_report([tmp_path / "outputs"], View(layout=layout)).latex(), tmp_path)
+    assert "Float too large" not in out
+
+
+def _compiled(tables: str, folder: Path) -> str:
     document = rf"\documentclass{{article}}\usepackage{{booktabs,graphicx}}\begin{{document}}{tables}\end{{document}}"
-    (tmp_path / "tables.tex").write_text(document)
+    (folder / "tables.tex").write_text(document)
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "tables.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout
-    assert (tmp_path / "tables.pdf").stat().st_size > 1000
+    assert (folder / "tables.pdf").stat().st_size > 1000
     assert "Overfull" not in done.stdout
+    return done.stdout

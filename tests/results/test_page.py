@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rlkd_run.results.report import Report, read_report
+from rlkd_run.results.report import Report, View, read_report
 
 Make = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
@@ -73,6 +73,15 @@ def test_it_holds_tables_configurations_and_environments(report: Report) -> None
     assert "<tr><td>packages.torch</td><td>2.6.0</td></tr>" in text
     assert EVIL not in text
     assert "&lt;script&gt;alert" in text
+
+
+def test_the_layout_asked_for_is_there_without_a_number_of_the_paper_too(
+    run_folder: Write, result: Make, tmp_path: Path
+) -> None:
+    run_folder("a", result(dataset="digits"))
+    text = read_report([tmp_path / "outputs"], View(layout="paper")).html()
+    assert '<thead><tr><th scope="col">method</th>' in text
+    assert (text.count("<table>\n<thead>"), text.count('<table class="sortable">')) == (1, 1)
 
 
 def test_without_matplotlib_the_page_says_so(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:

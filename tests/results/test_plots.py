@@ -33,12 +33,15 @@ def metrics(seed: int) -> str:
     return "\n".join(["epoch,test_top1,t_mean,t_std,t_min,t_max,agent_reward,agent_actor_loss", *rows, ""])
 
 
-def temperatures() -> str:
-    """Epochs 2 and 3: temperatures from 1 to 9, all in the lower half; two classes; two tenths of the entropy."""
+def temperatures(first: int = 2) -> str:
+    """Two epochs, 2 and 3: temperatures from 1 to 9, all in the lower half; two classes; two tenths of the entropy."""
     histogram = [10] * 16 + [0] * 16
     names = ["t_min", "t_max", *(f"histogram_{i}" for i in range(32)), "class_0", "class_2"]
     names += ["entropy_0", "entropy_9", "entropy_count_0", "entropy_count_9"]
-    rows = [",".join(map(str, [epoch, 1, 9, *histogram, 2 + epoch, 4, 3, 8, 150, 9 + epoch])) for epoch in (2, 3)]
+    rows = [
+        ",".join(map(str, [epoch, 1, 9, *histogram, 2 + epoch, 4, 3, 8, 150, 9 + epoch]))
+        for epoch in (first, first + 1)
+    ]
     return "\n".join([",".join(["epoch", *names]), *rows, ""])
 
 
@@ -98,11 +101,35 @@ def test_only_pictures_for_which_there_is_something(cells: list[Cell]) -> None:
 def test_mean_and_band_over_seeds(cells: list[Cell]) -> None:
     figure = learning_curves(cells, refuse)
     (axes,) = figure.axes
-    assert axes.get_title() == "resnet56-resnet20"
+    assert axes.get_title() == "resnet56-resnet20\nmean ± std, n=2"
     for line in axes.lines:
         assert line.get_xydata().tolist() == [[1, 51.5], [2, 52.5], [3, 53.5]]
     low, high = (edge(axes.collections[0].get_paths()[0].vertices[:, 1]) for edge in (min, max))
     assert (low, high) == pytest.approx((51.5 - 0.5**0.5, 53.5 + 0.5**0.5))
+
+
+def test_a_seed_that_left_no_curve_is_named_and_not_counted(runs: Path, cells: list[Cell], told: list[str]) -> None:
+    (runs / "rlkd1" / "metrics.csv").unlink()
+    drawn = {picture.name: picture.draw() for picture in pictures(cells, "best", tell=told.append)}
+    where = runs / "rlkd1"
+    assert told == [f"There is no metrics.csv in {where}, so what is drawn from it is of the other seeds alone."]
+    assert drawn["curves-cifar100-kd"].axes[0].get_title() == "resnet56-resnet20\nmean ± std, n=1-2"
+    assert drawn["agent-cifar100-kd"].axes[0].get_title() == "reward\nmean ± std, n=1-2"
+
+
+def test_a_legend_says_of_no_line_that_it_is_another(runs: Path, cells: list[Cell]) -> None:
+    for seed in (0, 1):
+        (runs / f"fixed{seed}" / "temperatures.csv").write_text(temperatures())
+    (below,) = temperature.uncertainty_curves(cells, refuse).legends
+    assert [text.get_text() for text in below.get_texts()] == ["epoch 2", "epoch 3"]
+    for seed in (0, 1):
+        (runs / f"fixed{seed}" / "temperatures.csv").write_text(temperatures(first=3))
+    figure = temperature.uncertainty_curves(cells, refuse)
+    assert figure.legends == []
+    for axes, epochs in zip(figure.axes, ((3, 4), (2, 3)), strict=True):
+        own = axes.get_legend()
+        assert own is not None
+        assert [text.get_text() for text in own.get_texts()] == [f"epoch {epoch}" for epoch in epochs]
 
 
 def test_a_curve_is_of_the_epochs_that_all_seeds_have() -> None:

@@ -19,13 +19,14 @@ Write = Callable[..., Path]
 
 
 def test_reads_what_a_distillation_left(run_folder: Write, result: Make) -> None:
-    folder = run_folder("a", result(temperature="rlkd", agent="paper", seed=3))
+    top5 = {"student.top5.best": 91.0}  # of the epoch with the best top-1
+    folder = run_folder("a", result(top5, temperature="rlkd", agent="paper", seed=3))
     record = read_record(folder)
     assert (record.pair, record.student, record.method, record.seed) == ("resnet56-resnet20", "resnet20", "kd", 3)
     assert (record.temperature, record.agent, record.cell) == ("rlkd", "paper", "9f8e7d6c")
     assert (record.top1.best, record.top1.last) == (71.0, 70.5)
     assert record.top5 is not None
-    assert (record.top5.best, record.top5.last) == (92.0, 91.5)
+    assert (record.top5.best, record.top5.last) == (91.0, 91.5)
     assert (record.teacher_top1, record.teacher_top5) == (72.5, 92.75)
     assert record.config["recipe.milestones"] == [150, 180, 210]
 
@@ -171,6 +172,7 @@ def test_every_missing_key_is_named_and_skipped(run_folder: Write, result: Make,
         ({"teacher.top1": float("inf")}, "it is not valid JSON (Infinity in place of a number)"),
         ({"student.top1.best": 101.0}, "student.top1.best is not a percentage from 0 to 100"),
         ({"student.top1.last": -1}, "student.top1.last is not a percentage from 0 to 100"),
+        ({"student.top1.last": 71.25}, "student.top1.best is 71, less than the last epoch's 71.25"),
         ({"student.top1.last": "70.1"}, "student.top1.last is not a number"),
         ({"student.top1.last": True}, "student.top1.last is not a number"),
         ({"student.top1.last": None}, "student.top1.last is not a number"),

@@ -146,6 +146,17 @@ def test_a_terminal_without_the_signs(outputs: Path) -> None:
     assert done.stdout.startswith("| pair ")
 
 
+@pytest.mark.parametrize("name", ["a$x_{$", "\udcff"], ids=["dollars", "not-utf8"])
+def test_every_form_of_a_path_with_odd_signs(name: str, outputs: Path, run_folder: Write, result: Make) -> None:
+    run_folder("b", result({"config.teacher.checkpoint": f"/{name}/t.pth", "identity.cell": "b"}))
+    forms = [argument for form in ("csv", "latex", "html") for argument in (f"--{form}", f"table.{form}")]
+    done = _command(outputs, *forms, "--plots", "pictures", cwd=outputs.parent)
+    assert (done.returncode, done.stderr) == (0, "2 pictures in pictures\n")
+    shown = name.replace("\udcff", "?")
+    for text in (done.stdout, *((outputs.parent / f"table.{form}").read_text("utf-8") for form in ("csv", "html"))):
+        assert f"teacher.checkpoint=/{shown}/t.pth" in text
+
+
 def test_imports_neither_torch_nor_pandas(outputs: Path) -> None:
     code = (
         "import sys; from rlkd_run.results.cli import main; code = main(sys.argv[1:]); "

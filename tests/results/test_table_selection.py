@@ -36,6 +36,16 @@ def test_conditions(runs: Path) -> None:
     assert counts(runs, "teacher.checkpoint=null", "recipe.nesterov=false", "epochs=20") == {"short": 1}
 
 
+def test_a_list_is_one_value(runs: Path, run_folder: Write, result: Make) -> None:
+    features = ["student_confidence", "student_margin"]
+    patch = {"config.agent.state.features": features, "config.recipe.milestones": [12, 16], "identity.cell": "lists"}
+    run_folder("lists", result(patch))
+    assert counts(runs, "recipe.milestones=[12, 16.0]") == {"lists": 1}
+    assert counts(runs, "recipe.milestones=[12,16],[150,180,210]", "method=dkd") == {"dkd": 3}
+    for text in ("[student_confidence,student_margin]", '["student_confidence","student_margin"]'):
+        assert counts(runs, f"agent.state.features={text}") == {"lists": 1}
+
+
 @pytest.mark.parametrize(
     ("condition", "sentence"),
     [

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from rlkd_run.results.aggregate import Cell
 from rlkd_run.results.notices import Tell
 from rlkd_run.results.plots.figure import label, legend, line_styles, over_epochs, panels
-from rlkd_run.results.plots.seeds import curve, metrics
+from rlkd_run.results.plots.seeds import Curve, curve, metrics, over_seeds
 
 AGENT = {
     "agent_reward": "reward",
@@ -21,26 +21,31 @@ AGENT = {
 }
 """Columns of metrics.csv and what they are."""
 
+_HEIGHT = 1.95  # of a panel with two lines above it, in inches
+
 
 def learning_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
     """Test accuracy over epochs: a panel a pair, a line a temperature, a band over its seeds."""
     pairs = list(dict.fromkeys(cell.first.pair for cell in cells))
     styles = line_styles(cells)
-    figure, grid = panels(len(pairs))
+    figure, grid = panels(len(pairs), height=_HEIGHT)
     for pair, axes in zip(pairs, grid, strict=True):
+        drawn = []
         for cell in (cell for cell in cells if cell.first.pair == pair):
             found = curve(metrics(cell, tell), "test_top1")
             if found is not None:
                 colour, style = styles[label(cell)]
                 found.draw(axes, color=colour, linestyle=style, label=label(cell))
-        over_epochs(axes, pair, "test top-1 (%)")
+                drawn.append(found)
+        over_epochs(axes, f"{pair}\n{over_seeds(drawn)}", "test top-1 (%)")
     legend(figure)
     return figure
 
 
 def agent_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
     """What the agent noted: a panel a quantity, a line a cell; points where it learnt."""
-    figure, grid = panels(len(AGENT))
+    figure, grid = panels(len(AGENT), height=_HEIGHT)
+    drawn: dict[str, list[Curve]] = {column: [] for column in AGENT}
     several = len({cell.first.pair for cell in cells}) > 1
     for i, cell in enumerate(cells):
         runs = metrics(cell, tell)
@@ -50,7 +55,8 @@ def agent_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
             if found is not None:
                 style = ("-", "--", ":", "-.")[i // 10 % 4]
                 found.draw(axes, color=f"C{i % 10}", linestyle=style, marker=".", markersize=3, label=name)
-    for words, axes in zip(AGENT.values(), grid, strict=True):
-        over_epochs(axes, words)
+                drawn[column].append(found)
+    for (column, words), axes in zip(AGENT.items(), grid, strict=True):
+        over_epochs(axes, f"{words}\n{over_seeds(drawn[column])}")
     legend(figure)
     return figure

@@ -29,10 +29,12 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
     "image.cmap": "viridis",
+    "text.parse_math": False,  # names and paths stand as they are, whatever dollars they hold
     "svg.hashsalt": "rlkd-run",  # equal records give equal files
 }
 _DPI = 200
 _CHARACTER, _LINE = 0.065, 0.17  # width and height in inches
+_BELOW = 4.2  # times the size of the type, from a panel to its legend: the numbers and the name of the axis
 _LONGEST = 80  # characters of a label
 COLUMNS = 3
 """Panels beside each other, which at their usual width fill the text of a page."""
@@ -113,9 +115,9 @@ def label(cell: Cell) -> str:
     return text if len(text) <= _LONGEST else f"{cell.temperature}, cell={cell.first.cell}"
 
 
-def title(cell: Cell) -> str:
-    """Names the panel of a cell, in lines that are no wider than it."""
-    return "\n".join([cell.first.pair, *textwrap.wrap(label(cell), 34)])
+def title(cell: Cell, n: int) -> str:
+    """Names the panel of a cell and the seeds that are in it, in lines that are no wider than it."""
+    return "\n".join([cell.first.pair, *textwrap.wrap(f"{label(cell)}, n={n}", 34)])
 
 
 def over_epochs(axes: Axes, title: str, quantity: str = "") -> None:
@@ -135,3 +137,12 @@ def legend(figure: Figure) -> None:
         columns = max(1, min(len(entries), width // (10 + max(map(len, entries)))))
         figure.set_figheight(figure.get_figheight() + _LINE * (math.ceil(len(entries) / columns) - 1))
         figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
+
+
+def legends(figure: Figure) -> None:
+    """A legend below every panel, in two columns: where the same line is of something else in each."""
+    most = max(len(axes.get_legend_handles_labels()[1]) for axes in figure.axes)
+    for axes in figure.axes:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), borderaxespad=_BELOW, ncols=2)
+    rows = math.ceil(len(figure.axes) / COLUMNS)
+    figure.set_figheight(figure.get_figheight() + _LINE * math.ceil(most / 2) * rows)

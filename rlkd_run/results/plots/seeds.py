@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +14,19 @@ from matplotlib.axes import Axes
 
 from rlkd_run.results.aggregate import Cell
 from rlkd_run.results.epochs import METRICS, TEMPERATURES, Epochs, read_epochs
-from rlkd_run.results.notices import Tell
+from rlkd_run.results.notices import Tell, listed
 
 Numbers = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A number over epochs: mean and sample standard deviation over seeds, the latter None for a single one."""
+    """A number over epochs: mean and sample standard deviation over `n` seeds, the latter None for a single one."""
 
     epochs: Numbers
     mean: Numbers
     std: Numbers | None
+    n: int
 
     def draw(self, axes: Axes, **options: Any) -> None:
         """The mean as a line, a standard deviation to either side as a band."""
@@ -64,7 +66,14 @@ def curve(runs: Sequence[Epochs], name: str) -> Curve | None:
         return None
     table = np.array([[run[epoch] for epoch in epochs] for run in values])
     std = table.std(axis=0, ddof=1) if len(values) > 1 else None
-    return Curve(np.array(epochs, dtype=float), table.mean(axis=0), std)
+    return Curve(np.array(epochs, dtype=float), table.mean(axis=0), std, len(values))
+
+
+def over_seeds(curves: Sequence[Curve]) -> str:
+    """What lines and bands are: `mean ± std, n=3`; `n=2-3` where some are of fewer seeds."""
+    counts = sorted({found.n for found in curves})
+    n = f"n={'-'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}" if counts else ""
+    return f"mean ± std, {n}" if any(found.std is not None for found in curves) else n
 
 
 def _has_spread(profile: Epochs) -> bool:
@@ -77,5 +86,8 @@ def _has_spread(profile: Epochs) -> bool:
 
 
 def _read(cell: Cell, name: str, tell: Tell) -> list[Epochs]:
-    found = [read_epochs(record.folder / name, tell=tell) for record in cell.records]
-    return [epochs for epochs in found if len(epochs)]
+    found = [epochs for record in cell.records if len(epochs := read_epochs(record.folder / name, tell=tell))]
+    missing = [str(record.folder) for record in cell.records if not os.path.exists(record.folder / name)]
+    if found and missing:
+        tell(f"There is no {name} in {listed(missing)}, so what is drawn from it is of the other seeds alone.")
+    return found

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rlkd_run.results.aggregate import Cell
 from rlkd_run.results.epochs import Epochs
 from rlkd_run.results.notices import Tell
-from rlkd_run.results.plots.figure import legend, over_epochs, panels, title
+from rlkd_run.results.plots.figure import legend, legends, over_epochs, panels, title
 from rlkd_run.results.plots.seeds import Numbers, common_epochs, curve, metrics, temperatures
 
 _FINE = 60  # parts of the temperature axis
@@ -27,11 +27,10 @@ def temperature_maps(cells: Sequence[Cell], tell: Tell) -> Figure:
     figure, grid = panels(len(cells))
     for cell, axes in zip(cells, grid, strict=True):
         profiles = temperatures(cell, tell)
-        if profiles:
-            _heat_map(axes, profiles)
-        else:
-            _bands(axes, metrics(cell, tell))
-        over_epochs(axes, title(cell), "temperature")
+        runs = profiles or metrics(cell, tell)
+        draw = _heat_map if profiles else _bands
+        draw(axes, runs)
+        over_epochs(axes, title(cell, len(runs)), "temperature")
     legend(figure)
     return figure
 
@@ -39,14 +38,15 @@ def temperature_maps(cells: Sequence[Cell], tell: Tell) -> Figure:
 def class_maps(cells: Sequence[Cell], tell: Tell) -> Figure:
     """Mean temperature of every class, epoch by epoch, over the seeds; a panel a cell with `temperatures.csv`."""
     figure, grid = panels(len(cells), height=2.4)
-    tables = [_by_class(temperatures(cell, tell)) for cell in cells]
+    runs = [temperatures(cell, tell) for cell in cells]
+    tables = list(map(_by_class, runs))
     known = np.concatenate([table[np.isfinite(table)] for _, table in tables])
     low, high = (known.min(), known.max()) if len(known) else (None, None)
-    for cell, axes, (epochs, table) in zip(cells, grid, tables, strict=True):
+    for cell, axes, profiles, (epochs, table) in zip(cells, grid, runs, tables, strict=True):
         edges = np.append(epochs - 0.5, epochs[-1] + 0.5)
         image = axes.pcolormesh(edges, np.arange(len(table) + 1) - 0.5, table, vmin=low, vmax=high, rasterized=True)
         axes.grid(visible=False)
-        over_epochs(axes, title(cell), "class")
+        over_epochs(axes, title(cell, len(profiles)), "class")
     figure.colorbar(image, ax=grid, label="mean temperature")
     return figure
 
@@ -54,6 +54,7 @@ def class_maps(cells: Sequence[Cell], tell: Tell) -> Figure:
 def uncertainty_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
     """Mean temperature of instances by the student's entropy, for some epochs; a panel a cell with the record."""
     figure, grid = panels(len(cells))
+    shown: set[tuple[int, ...]] = set()
     for cell, axes in zip(cells, grid, strict=True):
         profiles = temperatures(cell, tell)
         epochs = common_epochs(profiles)
@@ -62,8 +63,13 @@ def uncertainty_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
             shade = str(0.75 * (1 - (i + 1) / len(chosen)))  # darker with time, on paper as well
             centres, means = _by_entropy(profiles, epoch)
             axes.plot(centres, means, marker="os^Dv"[i % 5], markersize=3, color=shade, label=f"epoch {epoch}")
-        axes.set(title=title(cell), xlabel="student's entropy / log C", ylabel="mean temperature", xlim=(0, 1))
-    legend(figure)
+        axes.set(title=title(cell, len(profiles)), xlabel="student's entropy / log C", ylabel="mean temperature")
+        axes.set_xlim(0, 1)
+        shown.add(tuple(chosen))
+    if len(shown) > 1:
+        legends(figure)
+    else:
+        legend(figure)
     return figure
 
 
@@ -76,7 +82,8 @@ def _heat_map(axes: Axes, profiles: Sequence[Epochs]) -> None:
     for epoch in epochs:
         shares[:, epoch - epochs[0]] = np.mean([_shares(run, epoch, edges) for run in profiles], axis=0)
     across = np.arange(epochs[0], epochs[-1] + 2) - 0.5
-    image = axes.pcolormesh(across, edges, 100 * shares, cmap="Greys", rasterized=True)
+    # From 0, so that white is none and equal shares are no rounding of each other.
+    image = axes.pcolormesh(across, edges, 100 * shares, vmin=0, cmap="Greys", rasterized=True)
     axes.grid(visible=False)
     axes.figure.colorbar(image, ax=axes, label="% of instances")
 
