@@ -13,6 +13,7 @@ from torch import Tensor
 from rlkd_run.agent import Agent
 from rlkd_run.agent.ppo import Experience
 from rlkd_run.config.agent import AgentOptions
+from rlkd_run.config.composition import register_resolvers
 from rlkd_run.protocol import Feedback, Observation
 
 PRESETS = Path(__file__).parents[1] / "conf" / "agent"
@@ -22,7 +23,10 @@ IMAGES = 1000
 
 def make_options(preset: str = "paper", **changes: Any) -> AgentOptions:
     """A preset as `conf/agent/` has it, with changes; narrow, and trained in every epoch, unless they say otherwise."""
-    layers: list[Any] = [OmegaConf.load(PRESETS / "paper.yaml")]
+    register_resolvers()
+    whole = OmegaConf.create({"dataset": {"name": "cifar100"}, "agent": OmegaConf.load(PRESETS / "paper.yaml")})
+    whole.agent.exploration.epochs = whole.agent.exploration.epochs  # in the preset it follows the data set
+    layers: list[Any] = [whole.agent]
     if preset != "paper":
         layers.append(OmegaConf.load(PRESETS / f"{preset}.yaml"))
         layers[-1].pop("defaults")

@@ -67,12 +67,15 @@ def test_fresh_weights_depend_on_the_teachers_seed_alone() -> None:
 
 
 def test_a_teacher_far_from_the_literature_is_said_aloud(capsys: pytest.CaptureFixture[str]) -> None:
-    config = only(*TINY)
-    dataset = open_data(config, CPU)
-    teachers.warn_if_far("resnet56", dataset, Accuracy(10.0, 30.0))
+    zoo = only(*TINY, "teacher=resnet56")
+    dataset = open_data(zoo, CPU)
+    teachers.warn_if_far(zoo, dataset, Accuracy(10.0, 30.0))
     assert capsys.readouterr().out == ""  # nobody reports it on digits
     dataset.name = "cifar100"
-    teachers.warn_if_far("resnet56", dataset, Accuracy(72.0, 92.0))
+    teachers.warn_if_far(zoo, dataset, Accuracy(72.0, 92.0))
     assert capsys.readouterr().out == ""
-    teachers.warn_if_far("resnet56", dataset, Accuracy(67.1, 90.0))
+    teachers.warn_if_far(zoo, dataset, Accuracy(67.1, 90.0))
     assert "scores 67.10 % on 100 test images; the literature reports 72.34 % for resnet56" in capsys.readouterr().out
+    namesake = only(*TINY, "teacher=timm", "teacher.model=resnet50")
+    teachers.warn_if_far(namesake, dataset, Accuracy(10.0, 30.0))
+    assert capsys.readouterr().out == ""
