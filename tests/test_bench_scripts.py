@@ -186,6 +186,9 @@ class TestParts:
         assert found["multiply_adds_per_step"] == 2 * (60 + 3 * 36)
         assert found["parameter_bytes_per_step"] == 4 * (60 + 8 * 36)
         assert found["feature_bytes_per_step"] == 4 * 2 * (2 * 5 + 5 * 3)
+        cached = work(None, network(3), (3, 2, 2), batch=2)
+        assert cached["multiply_adds_per_step"] == 2 * 3 * 36
+        assert cached["parameter_bytes_per_step"] == 4 * 8 * 36
 
     def test_a_slope_is_not_moved_by_one_disturbance(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import growth

@@ -24,7 +24,7 @@ from rlkd_run.experiment import build
 from rlkd_run.layer_rates import layer_rates
 from rlkd_run.models.build import build_model
 from rlkd_run.schedule import Schedule
-from rlkd_run.teacher_cache import teacher_for
+from rlkd_run.teacher_cache import CachedTeacher, teacher_for
 from rlkd_run.training import Trainer
 
 
@@ -55,8 +55,8 @@ class Measured:
         """Time the parts of the steps taken inside."""
         raise NotImplementedError
 
-    def networks(self) -> tuple[torch.nn.Module, torch.nn.Module]:
-        """Teacher and student."""
+    def networks(self) -> tuple[torch.nn.Module | None, torch.nn.Module]:
+        """Teacher, None where a warm cache answers for it, and student."""
         raise NotImplementedError
 
     def run(self, number: int, epoch: int) -> dict[str, float]:
@@ -145,9 +145,10 @@ class Project(Measured):
         rates = layer_rates(config.recipe, self.objective.model)
         self.trainer = Trainer(self.objective, loader, Schedule.of(config.recipe), self.device, rates)
 
-    def networks(self) -> tuple[torch.nn.Module, torch.nn.Module]:
+    def networks(self) -> tuple[torch.nn.Module | None, torch.nn.Module]:
         """See `Measured`."""
-        return self.objective.teacher.model, self.objective.model
+        cached = isinstance(self.objective.answers, CachedTeacher)
+        return None if cached else self.objective.teacher.model, self.objective.model
 
     def train(self, number: int, epoch: int, after_step: Callable[[int], None]) -> None:
         """See `Measured`; the epoch is entered near its end, as after an interruption."""

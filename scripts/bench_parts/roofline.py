@@ -48,13 +48,18 @@ def feature_values(model: nn.Module, shape: tuple[int, int, int]) -> int:
     return total
 
 
-def work(teacher: nn.Module, student: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[str, float]:
-    """Multiply-adds and bytes of a step."""
-    macs = {name: multiply_adds(model, shape) for name, model in (("teacher", teacher), ("student", student))}
+def work(teacher: nn.Module | None, student: nn.Module, shape: tuple[int, int, int], batch: int) -> dict[str, float]:
+    """Multiply-adds and bytes of a step; without a teacher, those of a step that reads its answers from a cache."""
+    macs = {
+        "teacher": 0 if teacher is None else multiply_adds(teacher, shape),
+        "student": multiply_adds(student, shape),
+    }
     values = shape[0] * shape[1] * shape[2]
-    feature_bytes = FLOAT * batch * TEACHER_MAP * feature_values(teacher, shape)
-    feature_bytes += FLOAT * batch * STUDENT_MAP * feature_values(student, shape)
-    parameter_bytes = FLOAT * (TEACHER_PARAMETER * parameters(teacher) + STUDENT_PARAMETER * parameters(student))
+    feature_bytes = FLOAT * batch * STUDENT_MAP * feature_values(student, shape)
+    parameter_bytes = FLOAT * STUDENT_PARAMETER * parameters(student)
+    if teacher is not None:
+        feature_bytes += FLOAT * batch * TEACHER_MAP * feature_values(teacher, shape)
+        parameter_bytes += FLOAT * TEACHER_PARAMETER * parameters(teacher)
     image_bytes = batch * values * (1 + 3 * FLOAT)
     return {
         "teacher_multiply_adds_per_image": macs["teacher"],
