@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from rlkd_run import teachers
 from rlkd_run.auxiliary import STUDENT, auxiliary_run, taught_by, teachers_record
-from rlkd_run.config.departures import departures
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, open_dataset
+from rlkd_run.departures import departures
 from rlkd_run.device import describe, prepare
 from rlkd_run.environment import provenance
 from rlkd_run.errors import about

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 
 from rlkd_run.config.composition import compose_command
-from rlkd_run.config.departures import departures
 from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.departures import departures
 
 
 def only(*overrides: str) -> RunConfig:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
 from typing import Any
 
 from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import relevant
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
+from rlkd_run.results.settings import flatten
 
 _GROUPS = ("dataset", "teacher", "student", "method", "temperature", "agent", "recipe")
 
@@ -25,14 +25,15 @@ def departures(config: RunConfig) -> dict[str, list[Any]] | None:
     """
     choices = (f"{group}={config.choices[group]}" for group in _GROUPS if group in config.choices)
     models = (f"teacher.model='{config.teacher.model}'", f"student.model='{config.student.model}'")
-    root = () if config.choices["dataset"] in ("cifar100", "cifar10", "digits") else ("dataset.root=.",)
     try:
-        shipped = _composed((*choices, *models, *root, f"recipe.epochs={config.recipe.epochs}"), tuple(config.plugins))
+        shipped = _composed(
+            (*choices, *models, "dataset.root=.", f"recipe.epochs={config.recipe.epochs}"), tuple(config.plugins)
+        )
     except ConfigError:
         return None
     found: dict[str, list[Any]] = {}
     for group in ("method", "temperature", *(["agent"] if config.uses_agent else [])):
-        here, there = (dict(_flat(relevant(getattr(run, group)), f"{group}.")) for run in (config, shipped))
+        here, there = (flatten(relevant(getattr(run, group)), f"{group}.") for run in (config, shipped))
         found |= {key: [value, there.get(key)] for key, value in here.items() if value != there.get(key)}
     return found
 
@@ -41,11 +42,3 @@ def departures(config: RunConfig) -> dict[str, list[Any]] | None:
 def _composed(overrides: tuple[str, ...], plugins: tuple[str, ...]) -> RunConfig:
     (run,) = compose_command(overrides, plugins=plugins).runs
     return run
-
-
-def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
