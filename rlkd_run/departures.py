@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from rlkd_run.config.composition import compose_command
+from rlkd_run.config.composition import compose_one
 from rlkd_run.config.identity import relevant
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
@@ -40,5 +40,4 @@ def departures(config: RunConfig) -> dict[str, list[Any]] | None:
 
 @functools.lru_cache(maxsize=32)
 def _composed(overrides: tuple[str, ...], plugins: tuple[str, ...]) -> RunConfig:
-    (run,) = compose_command(overrides, plugins=plugins).runs
-    return run
+    return compose_one(overrides, plugins)

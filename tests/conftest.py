@@ -11,11 +11,22 @@ from pathlib import Path
 import pytest
 from support import Ended, command
 
-LONGEST = ("test_interruption.py", "test_learning.py", "test_command.py", "test_real_images.py")
+LONGEST = (
+    "test_every_choice.py",
+    "test_combinations.py",
+    "test_learning.py",
+    "test_interruption.py",
+    "test_composition.py",
+    "test_command.py",
+    "test_training.py",
+    "test_launchers.py",
+    "test_teacher_cache.py",
+    "test_real_images.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest tests first, so that at the end no process waits for one of them."""
+    """The longest files first, so that at the end no process waits for one of them."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
 
 

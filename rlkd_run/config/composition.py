@@ -138,6 +138,22 @@ def compose_command(
     return Command(runs, is_sweep, fixed, launcher, launcher_kind, searches[0])
 
 
+def compose_one(overrides: Sequence[str], plugins: Sequence[str] = ()) -> RunConfig:
+    """Compose one run from overrides that nobody typed: a mistake among them is not explained, and nothing is swept.
+
+    Raises:
+        ConfigError: they do not compose, or contradict each other.
+    """
+    load_plugins(list(plugins))
+    register_resolvers()
+    problems: list[str] = []
+    with _hydra():
+        run = _typed(_compose(overrides), plugins, problems)
+    if problems:
+        raise ConfigError(problems)
+    return run
+
+
 def _search(
     compose_job: Callable[[Sequence[str]], DictConfig],
     overrides: Sequence[Override],
@@ -226,9 +242,10 @@ def _composer(fixed: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:
 
     def compose_job(job: Sequence[str]) -> DictConfig:
         seeds = [text for text in job if text.startswith("seed=")]
-        composed = copy.deepcopy(once((*fixed, *(text for text in job if text not in seeds))))
-        for text in seeds:
-            composed.seed = parser.parse_override(text).value()
+        composed = once((*fixed, *(text for text in job if text not in seeds)))
+        if seeds:
+            composed = copy.deepcopy(composed)
+            composed.seed = parser.parse_override(seeds[-1]).value()
         return composed
 
     return compose_job
@@ -277,7 +294,7 @@ def _typed(composed: DictConfig, plugins: Sequence[str], problems: list[str]) ->
     choices = OmegaConf.to_container(composed.hydra.runtime.choices)
     assert isinstance(choices, dict)
     derived: set[str] = set()
-    values = {str(key): _resolved(composed, str(key), derived) for key in composed if key not in NOT_OPTIONS}
+    values = {str(key): _resolved(composed, str(key), "", derived) for key in composed if key not in NOT_OPTIONS}
     values["choices"] = {group: choice for group, choice in choices.items() if group in CHOICE_GROUPS and choice}
     values["plugins"] = list(plugins)
     found = Problems()
@@ -290,16 +307,17 @@ def _typed(composed: DictConfig, plugins: Sequence[str], problems: list[str]) ->
     return config
 
 
-def _resolved(composed: DictConfig, key: str, derived: set[str]) -> Any:
+def _resolved(owner: DictConfig, name: str, prefix: str, derived: set[str]) -> Any:
     """Plain values of a node, with the keys noted that are interpolations; one that fails comes out as missing."""
-    parent, _, name = key.rpartition(".")
-    owner = OmegaConf.select(composed, parent) if parent else composed
+    key = f"{prefix}{name}"
     if OmegaConf.is_interpolation(owner, name):
         derived.add(key)
     try:
-        node = OmegaConf.select(composed, key, default="???")
+        if OmegaConf.is_missing(owner, name):
+            return "???"
+        node = owner[name]
         if isinstance(node, DictConfig):
-            return {str(child): _resolved(composed, f"{key}.{child!s}", derived) for child in node}
+            return {str(child): _resolved(node, str(child), f"{key}.", derived) for child in node}
         return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     except OmegaConfBaseException:
         derived.add(key)

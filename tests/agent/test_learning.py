@@ -57,14 +57,14 @@ def constant(target: float) -> Callable[[Tensor], Tensor]:
 
 # `uniform` is `none` to the last bit (test_calibration_in_ppo.py), so it learns whatever `none` learns. Networks of the
 # full width take three times as long as those of a quarter: one case has them.
-FULL_WIDTH = {("lstm", 7.0, 0)}
+FULL_WIDTH, NARROW = {("lstm", 7.0, 0)}, 64
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("target", [4.0, 7.0])
 @pytest.mark.parametrize("kind", ["none", "lstm"])
 def test_finds_the_best_temperature(kind: str, target: float, seed: int) -> None:
-    hidden = 256 if (kind, target, seed) in FULL_WIDTH else 64
+    hidden = 256 if (kind, target, seed) in FULL_WIDTH else NARROW
     _, temperature = teach(
         constant(target), 100, seed, ppo={"actor_lr": 1e-3}, calibration={"kind": kind}, hidden=hidden
     )
@@ -73,7 +73,7 @@ def test_finds_the_best_temperature(kind: str, target: float, seed: int) -> None
 
 def test_finds_a_temperature_for_each_kind_of_instance() -> None:
     confidence, temperature = teach(
-        lambda confidence: torch.where(confidence > 0.5, 7.0, 4.0), 300, 0, ppo={"actor_lr": 1e-3}
+        lambda confidence: torch.where(confidence > 0.5, 7.0, 4.0), 150, 0, ppo={"actor_lr": 1e-3}, hidden=NARROW
     )
     sure = confidence > 0.5
     assert temperature[sure].mean() - temperature[~sure].mean() >= 2
@@ -89,7 +89,7 @@ def test_the_authors_code_does_not_learn() -> None:
     """Its expected policy gradient is zero (docs/rlkd.md): where it drifts to does not depend on what is rewarded."""
     means = {}
     for target in (4.0, 7.0):
-        _, temperature = teach(constant(target), 150, 0, "official_code", ppo={"actor_lr": 1e-3})
+        _, temperature = teach(constant(target), 150, 0, "official_code", ppo={"actor_lr": 1e-3}, hidden=NARROW)
         means[target] = temperature.mean().item()
     assert abs(means[4.0] - 4) > 0.5 or abs(means[7.0] - 7) > 0.5
     assert means[7.0] - means[4.0] < 1.5  # an agent that learns ends 3 apart

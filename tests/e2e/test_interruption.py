@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import Forked
 from safetensors.torch import load_file
 from support import TINY, Ended, command, save_untrained_teacher
 
@@ -42,7 +43,7 @@ def metrics(root: str) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if name != "images_per_second"} for row in rows]
 
 
-def start(*arguments: str) -> subprocess.Popen[str]:
+def start_sweep(*arguments: str) -> subprocess.Popen[str]:
     # Without the measuring of coverage: a process that is killed could not report it, and would start more slowly.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     return subprocess.Popen(
@@ -60,15 +61,16 @@ def newest(root: str) -> tuple[int, int]:
     return int(name[6:11]), int(name[17:24])
 
 
-def test_killed_ten_times_and_more(rlkd_run_process: Callable[..., Ended]) -> None:
-    assert rlkd_run_process(*RUN, "output_root=undisturbed").code == 0
+def test_killed_ten_times_and_more() -> None:
+    undisturbed = Forked(*RUN, "output_root=undisturbed")
+    assert undisturbed.ended(within=300) == 0, undisturbed.err
     chance = random.Random(0)
     met_in, while_writing = set(), 0
     for kill in range(10):
         epoch, step = divmod(9 * kill + 3, STEPS)
-        process = start(*RUN, "output_root=killed")
+        process = Forked(*RUN, "output_root=killed")
         while newest("killed") < (epoch, step):
-            assert process.poll() is None, process.communicate()
+            assert process.ended(within=0) is None, process.err
             time.sleep(0.002)
         if kill % 3 == 2:  # while a checkpoint is being written
             deadline = time.monotonic() + 5
@@ -76,16 +78,16 @@ def test_killed_ten_times_and_more(rlkd_run_process: Callable[..., Ended]) -> No
                 pass
         else:
             time.sleep(chance.random() * 0.05)
-        process.kill()
-        process.communicate()
+        process.send_signal(signal.SIGKILL)
+        assert process.ended(within=60) == -signal.SIGKILL
         while_writing += bool(list(Path("killed").rglob("checkpoints/.*.tmp")))
         met_in.add(newest("killed")[0] + 1)
         assert not list(Path("killed").glob("runs/*/result.json")), f"finished before kill {kill + 1}"
     assert while_writing > 0
     assert met_in & {1, 2}  # warm-up
     assert met_in & {4, 6, 8}  # epochs in which the agent learns
-    last = rlkd_run_process(*RUN, "output_root=killed")
-    assert last.code == 0, last.err
+    last = Forked(*RUN, "output_root=killed")
+    assert last.ended(within=300) == 0, last.err
     assert "resumed   after" in last.out
     expected, found = final("undisturbed"), final("killed")
     assert expected.keys() == found.keys()
@@ -97,17 +99,13 @@ def test_killed_ten_times_and_more(rlkd_run_process: Callable[..., Ended]) -> No
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_save_and_say_so(rlkd_run_process: Callable[..., Ended], number: signal.Signals, code: int) -> None:
-    arguments = [*RUN, "runtime.checkpoint_minutes=10", "recipe.epochs=40"]
-    process = start(*arguments)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch"):
-            break
+def test_signals_save_and_say_so(number: signal.Signals, code: int) -> None:
+    process = Forked(*RUN, "runtime.checkpoint_minutes=10", "recipe.epochs=40")
+    while "\nepoch" not in process.out:
+        assert process.ended(within=0.01) is None, process.err
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == code, err
-    assert err.strip().splitlines()[-1].endswith("the same command goes on from here")
+    assert process.ended(within=60) == code, process.err
+    assert process.err.strip().splitlines()[-1].endswith("the same command goes on from here")
     (folder,) = Path("outputs/runs").iterdir()
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
     assert checkpoints("outputs")
@@ -115,12 +113,11 @@ def test_signals_save_and_say_so(rlkd_run_process: Callable[..., Ended], number:
 
 def test_a_damaged_checkpoint_is_said_aloud(rlkd_run: Callable[..., Ended]) -> None:
     """The newest checkpoint is damaged: the one before it serves, and the end is the same."""
-    process = start(*RUN, "output_root=damaged")
+    process = Forked(*RUN, "output_root=damaged")
     while not any(name >= "epoch-00002" for name in checkpoints("damaged/runs")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
+        assert process.ended(within=0.01) is None, process.err
+    process.send_signal(signal.SIGKILL)
+    process.ended()
     newest = max(Path("damaged/runs").rglob("checkpoints/*.pt"))
     newest.write_bytes(newest.read_bytes()[:-100])
     ended = rlkd_run(*RUN, "output_root=damaged")
@@ -133,7 +130,7 @@ def test_a_damaged_checkpoint_is_said_aloud(rlkd_run: Callable[..., Ended]) -> N
 
 def test_a_killed_job_of_a_sweep_is_on_record_and_resumed(rlkd_run_process: Callable[..., Ended]) -> None:
     sweep = [*RUN, "seed=0,1", "recipe.epochs=6", "agent.warmup_epochs=1", "agent.train_every=1"]
-    process = start(*sweep)
+    process = start_sweep(*sweep)
     while not list(Path("outputs/runs").glob("*seed0*/checkpoints/*.pt")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -151,7 +148,7 @@ def test_a_killed_job_of_a_sweep_is_on_record_and_resumed(rlkd_run_process: Call
 
 
 def test_a_signal_stops_the_whole_sweep() -> None:
-    process = start(*RUN, "seed=0,1", "recipe.epochs=40")
+    process = start_sweep(*RUN, "seed=0,1", "recipe.epochs=40")
     while not list(Path("outputs/runs").glob("*seed0*/checkpoints/*.pt")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
@@ -165,7 +162,7 @@ def test_a_signal_stops_the_whole_sweep() -> None:
 
 
 def test_a_killed_sweep_leaves_no_job_behind() -> None:
-    process = start(*RUN, "seed=0,1", "recipe.epochs=40")
+    process = start_sweep(*RUN, "seed=0,1", "recipe.epochs=40")
     while not list(Path("outputs").rglob("status.json")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
