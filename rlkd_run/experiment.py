@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rlkd_run import teachers
 from rlkd_run.auxiliary import STUDENT, auxiliary_run, taught_by, teachers_record
+from rlkd_run.capture import recorder_for
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
@@ -69,8 +70,9 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
         rates = layer_rates(config.recipe, objective.model)
         if config.runtime.compile == "all":
-            objective.student.compile(config.recipe.batch_size)
-        trainer = Trainer(objective, loader, Schedule.of(config.recipe), device, rates)
+            objective.student.compile(config.recipe.batch_size, in_graph=config.runtime.capture)
+        recorder = recorder_for(config.runtime, device)
+        trainer = Trainer(objective, loader, Schedule.of(config.recipe), device, rates, recorder)
         fit = Fit(trainer, folder, config.runtime, measures)
         torch.manual_seed(derive_seed(config.seed, "training"))
         if fit.resume():

@@ -41,16 +41,17 @@ class Instances:
         self.entropies.fill_(torch.nan)
 
     @torch.no_grad()
-    def note(self, start: int, temperature: Tensor, logits: Tensor, target: Tensor) -> None:
+    def note(self, start: int | Tensor, temperature: Tensor, logits: Tensor, target: Tensor) -> None:
         """Note a batch.
 
         Args:
-            start: position of its first instance in the epoch.
+            start: position of its first instance in the epoch; or on the device, [1] int64.
             temperature: of the student's softmax, 0-dim or [B].
             logits: the student's, [B, C].
             target: labels, [B].
         """
-        here = slice(start, start + len(target))
+        size = len(target)
+        here = slice(start, start + size) if isinstance(start, int) else start + torch.arange(size, device=start.device)
         self.temperatures[here] = temperature
         if temperature.dim():
             log_p = F.log_softmax(logits.float(), dim=1)

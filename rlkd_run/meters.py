@@ -19,31 +19,33 @@ class EpochMeter:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.names: list[str] = []
+        self.sums = torch.zeros(0, device=device)  # the same tensor as long as the names are
         self.reset()
 
     def reset(self) -> None:
         """Start an epoch."""
-        self.names: list[str] = []
-        self.sums: Tensor | None = None
+        self.sums.zero_()
         self.images = 0
 
     def add(self, values: Mapping[str, Tensor], images: int) -> None:
-        """Count a step: means over `images` images, in the same order of names at every step."""
+        """Take in a step: means over `images` images, under the same names at every step of an epoch."""
         stacked = torch.stack([value.detach().to(torch.float32) for value in values.values()]) * images
-        if self.sums is None:
-            self.names, self.sums = list(values), stacked
-        else:
-            self.sums += stacked
+        if self.names != list(values):
+            self.names, self.sums = list(values), torch.zeros_like(stacked)
+        self.sums += stacked
+
+    def count(self, images: int) -> None:
+        """Count the images of the step."""
         self.images += images
 
     def means(self) -> Tensor:
         """Means so far in the order of `names`, on the device."""
-        assert self.sums is not None
         return self.sums / self.images
 
     def read(self) -> dict[str, float]:
         """Means so far as numbers. Waits for the device."""
-        return {} if self.sums is None else dict(zip(self.names, self.means().tolist(), strict=True))
+        return dict(zip(self.names, self.means().tolist(), strict=True)) if self.images else {}
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint within an epoch."""
@@ -52,7 +54,7 @@ class EpochMeter:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         self.names, self.images = list(state["names"]), state["images"]
-        self.sums = None if state["sums"] is None else state["sums"].to(self.device)
+        self.sums = state["sums"].to(self.device, copy=True)
 
 
 class Readout:

@@ -52,7 +52,7 @@ class Nasty(Supervised):
         self._temperature = torch.tensor(options.temperature, device=device)
         self._bound = math.log(num_classes) if options.max_divergence is None else options.max_divergence
 
-    def losses(self, batch: Batch, epoch: int, step: int) -> StepLosses:  # noqa: ARG002
+    def losses(self, batch: Batch, epoch: int, step: int, position: Tensor | None = None) -> StepLosses:  # noqa: ARG002
         """Parts ``ce`` and ``undermining`` (which is negative)."""
         with torch.no_grad():
             adversary = self.adversary(batch.images)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, NamedTuple, Protocol, cast
 
 from torch import Tensor, nn
 
 from rlkd_run.methods.base import Method, cross_entropy, trained
 from rlkd_run.models.features import Network
-from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Outputs
+from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Outputs, Situation
 from rlkd_run.schedule import Phase, phase_at
 from rlkd_run.teacher_cache import LiveTeacher, Teacher
 from rlkd_run.temperature.base import Policy
@@ -44,8 +44,14 @@ class Objective(Protocol):
     def begin_epoch(self, epoch: int) -> MixPlan | None:
         """Prepare epoch `epoch` (from 1); may ask for mixed images."""
 
-    def losses(self, batch: Batch, epoch: int, step: int) -> StepLosses:
-        """Forward passes and the loss, before the update."""
+    def situation(self, epoch: int) -> Situation | None:
+        """What Python knows between two steps of an epoch; None: they must not be captured."""
+
+    def restore(self, situation: Situation) -> None:
+        """Take over what Python knows after a step that was repeated without it."""
+
+    def losses(self, batch: Batch, epoch: int, step: int, position: Tensor | None = None) -> StepLosses:
+        """Forward passes and the loss, before the update; `position` as in `Observation`."""
 
     def after_update(self, batch: Batch) -> None:
         """Look at what the update has done."""
@@ -84,7 +90,14 @@ class Supervised:
         """No mixing."""
         return None
 
-    def losses(self, batch: Batch, epoch: int, step: int) -> StepLosses:  # noqa: ARG002
+    def situation(self, epoch: int) -> Situation:  # noqa: ARG002
+        """Python keeps nothing."""
+        return Situation()
+
+    def restore(self, situation: Situation) -> None:
+        """Nothing to take over."""
+
+    def losses(self, batch: Batch, epoch: int, step: int, position: Tensor | None = None) -> StepLosses:  # noqa: ARG002
         """Part ``ce``."""
         logits = self.network(batch.images).logits
         return StepLosses({"ce": cross_entropy(logits, batch)}, logits, None)
@@ -152,7 +165,20 @@ class Distillation:
         self._is_taught = not self.phases or not phase_at(self.phases, epoch)[0].labels_only
         return self.policy.begin_epoch(epoch) if self._is_taught else None
 
-    def losses(self, batch: Batch, epoch: int, step: int) -> StepLosses:
+    def situation(self, epoch: int) -> Situation | None:
+        """The policy's, and what the method reads of the epoch."""
+        if not self._is_taught:
+            return self._from_labels.situation(epoch)
+        policy = self.policy.situation if self.answers.on_device else None
+        return None if policy is None else Situation((self.method.situation(epoch), policy.key), policy.counts)
+
+    def restore(self, situation: Situation) -> None:
+        """The policy's part."""
+        if self._is_taught:
+            _, key = cast(tuple[Hashable, Hashable], situation.key)
+            self.policy.restore(Situation(key, situation.counts))
+
+    def losses(self, batch: Batch, epoch: int, step: int, position: Tensor | None = None) -> StepLosses:
         """Teacher, student, temperatures, method; in a phase on labels alone, their cross entropy."""
         if not self._is_taught:
             return self._from_labels.losses(batch, epoch, step)
@@ -168,6 +194,7 @@ class Distillation:
                 mixed,
                 epoch,
                 step,
+                position,
             )
         )
         parts = self.method(student, teacher, batch, temperatures, epoch)

@@ -8,7 +8,7 @@ Shapes: B images a batch, C classes, N images in the training set. All tensors l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -135,6 +135,7 @@ class Observation:
         mixed: [B] bool, which images are mixtures; None in an ordinary epoch.
         epoch: from 1.
         step: position of the batch in its epoch, from 0.
+        position: the same on the device, [1] int64, where the step is captured; None elsewhere.
     """
 
     teacher_logits: Tensor
@@ -144,6 +145,27 @@ class Observation:
     mixed: Tensor | None
     epoch: int
     step: int
+    position: Tensor | None = None
+
+    def row_of(self, drawn: Tensor) -> Tensor:
+        """What was drawn for this step and its b instances: [b] of [steps, B]."""
+        row = drawn[self.step] if self.position is None else drawn.index_select(0, self.position)[0]
+        return row[: self.target.shape[0]]
+
+
+class Situation(NamedTuple):
+    """What Python, and no tensor, knows between two steps.
+
+    A step that was captured on a GPU is repeated without Python, so its operations may depend on nothing but tensors
+    and `key`, and what Python would have counted in it is added afterwards.
+
+    Attributes:
+        key: decides which operations the next step consists of.
+        counts: numbers that go on from step to step and decide nothing.
+    """
+
+    key: Hashable = ()
+    counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

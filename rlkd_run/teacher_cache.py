@@ -25,7 +25,16 @@ _FLUSH = 100  # steps of the filling between two flushes
 
 
 class Teacher(Protocol):
-    """What answers a mini-batch."""
+    """What answers a mini-batch.
+
+    Attributes:
+        on_device: whether it answers without anything of the host.
+    """
+
+    @property
+    def on_device(self) -> bool:
+        """See above."""
+        ...
 
     def __call__(self, batch: Batch) -> Outputs:
         """The teacher's outputs, without gradient."""
@@ -43,6 +52,8 @@ class LiveTeacher:
     Args:
         network: with the features that the method needs.
     """
+
+    on_device = True
 
     def __init__(self, network: Network) -> None:
         self.network = network
@@ -80,6 +91,11 @@ class CachedTeacher:
         self._complete = store.complete()
         fits = device.type == "cuda" and store.bytes() < 0.5 * torch.cuda.mem_get_info(device)[0]
         self._resident = store.on_device(device) if self._complete and fits else None
+
+    @property
+    def on_device(self) -> bool:
+        """Whether the whole store lies there."""
+        return self._resident is not None
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Outputs:
@@ -149,7 +165,7 @@ def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, datase
         model = folded(network.model, dataset.image_shape, network.needs)
         asked = Network(model, network.needs, network.precision)
     if runtime.compile != "none":
-        asked.compile(loader.batch_size)
+        asked.compile(loader.batch_size, in_graph=runtime.capture)
     if runtime.teacher_cache == "none":
         return LiveTeacher(asked)
     if network.needs.maps or network.needs.preactivations:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from rlkd_run.capture import recorder_for
 from rlkd_run.config.identity import (
     file_hash,
     short_hash,
@@ -125,6 +126,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
             Schedule.of(recipe),
             device,
             layer_rates(recipe, model),
+            recorder_for(config.runtime, device),
         )
         fit = Fit(trainer, folder, config.runtime, evaluations(model, dataset, config.runtime.eval_batch_size))
         torch.manual_seed(derive_seed(config.teacher.seed, "training"))

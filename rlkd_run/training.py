@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlkd_run.data.dataset import TrainLoader
+from rlkd_run.capture import CapturedSteps, Recorder
+from rlkd_run.data.dataset import Draw, DrawnLoader, TrainLoader
 from rlkd_run.instances import Instances
 from rlkd_run.layer_rates import LayerRates
 from rlkd_run.meters import EpochMeter
 from rlkd_run.objectives import Objective, StepLosses
 from rlkd_run.optimizers import SGD
+from rlkd_run.protocol import Batch, MixPlan, Situation
 from rlkd_run.schedule import Schedule
 
 
@@ -27,12 +30,14 @@ class Trainer:
         schedule: of the learning rate, over all phases together.
         device: where everything lives.
         layer_rates: gives the network's layers learning rates of their own; None: all have the schedule's.
+        recorder: captures whole steps; None: they are done one by one.
 
     Attributes:
         epoch: whole epochs done.
         step: steps done of the epoch under way.
         meter: means of the epoch under way.
         instances: temperatures of the epoch under way.
+        captured: the captured steps; None where none are.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class Trainer:
         schedule: Schedule,
         device: torch.device,
         layer_rates: LayerRates | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.objective = objective
         self.loader = loader
@@ -60,7 +66,12 @@ class Trainer:
         self.step = 0
         self.meter = EpochMeter(device)
         self.instances = Instances(loader.num_images, device)
-        self._first_bad_step = torch.tensor(-1, device=device)
+        self._first_bad_step = torch.full((1,), -1, device=device)
+        self._recorder = recorder
+        self.captured: CapturedSteps | None = None
+        self._position = torch.zeros(1, dtype=torch.int64, device=device)
+        self._draw: Draw | None = None  # of the step that is captured or repeated, always in the same tensors
+        self._mix: MixPlan | None = None  # likewise
         self._best: dict[str, Any] = {}  # of the phase under way: validation accuracy and weights, if the next asks
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -90,18 +101,77 @@ class Trainer:
         mix = self.objective.begin_epoch(epoch)
         self.set_lr(self.schedule.lr_at(epoch))
         self.objective.model.train()
-        for batch in self.loader.epoch(epoch, mix, start_step=self.step):
-            losses = self.objective.losses(batch, epoch, self.step)
-            loss = torch.stack(list(losses.parts.values())).sum()
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.objective.after_update(batch)
-            self._count(losses, loss, batch.target)
+        loader, recorder = self.loader, self._recorder
+        if recorder is not None and isinstance(loader, DrawnLoader) and self.objective.situation(epoch) is not None:
+            steps = self._captured_steps(loader, recorder, mix)
+        else:
+            if recorder is not None and self.epoch == 0 and self.step == 0:
+                print(
+                    "capture   not with this data set, policy or teacher cache: steps are done one by one", flush=True
+                )
+            steps = self._steps(epoch, mix)
+        for images in steps:
+            self.meter.count(images)
             self.step += 1
             after_step()
         self.objective.end_epoch()
         self.epoch, self.step = epoch, 0
+
+    def _steps(self, epoch: int, mix: MixPlan | None) -> Iterator[int]:
+        """Do the steps of an epoch one after the other; yields the number of images of each."""
+        for batch in self.loader.epoch(epoch, mix, start_step=self.step):
+            self._update(batch, epoch)
+            yield len(batch.target)
+
+    def _update(self, batch: Batch, epoch: int, position: Tensor | None = None) -> None:
+        """One step, but for what Python counts; `position` as in `Observation`."""
+        losses = self.objective.losses(batch, epoch, self.step, position)
+        loss = torch.stack(list(losses.parts.values())).sum()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.objective.after_update(batch)
+        self._note(losses, loss, batch.target, self.step if position is None else position)
+
+    def _situation(self) -> Situation:
+        situation = self.objective.situation(self.epoch + 1)
+        assert situation is not None
+        return situation
+
+    def _captured_steps(self, loader: DrawnLoader, recorder: Recorder, mix: MixPlan | None) -> Iterator[int]:
+        """As `_steps`, but full batches are captured, and repeated from what was drawn for them."""
+        epoch = self.epoch + 1
+        self.captured = self.captured or CapturedSteps(recorder, self._situation, self.objective.restore)
+        mix = self._kept_plan(mix)
+        for draw in loader.draws(epoch, self.step):
+            if len(draw.image) < self.loader.batch_size:
+                self._update(loader.batch_of(draw, mix), epoch)
+            else:
+                self._position.fill_(self.step)
+                kept = self._kept_draw(draw)
+                self.captured.run(mix is None, partial(self._update_drawn, loader, kept, mix))
+            yield len(draw.image)
+
+    def _update_drawn(self, loader: DrawnLoader, draw: Draw, mix: MixPlan | None) -> None:
+        self._update(loader.batch_of(draw, mix), self.epoch + 1, self._position)
+
+    def _kept_draw(self, draw: Draw) -> Draw:
+        if self._draw is None:
+            self._draw = Draw(*(value.clone() for value in draw))
+        for kept, value in zip(self._draw, draw, strict=True):
+            kept.copy_(value)
+        return self._draw
+
+    def _kept_plan(self, mix: MixPlan | None) -> MixPlan | None:
+        if mix is None:
+            return None
+        if self._mix is None:
+            self._mix = MixPlan(
+                mix.partner.to(self.device, copy=True), mix.weight.to(self.device, copy=True), mix.labels
+            )
+        self._mix.partner.copy_(mix.partner)
+        self._mix.weight.copy_(mix.weight)
+        return self._mix
 
     def _begin_phase(self, epoch: int) -> None:
         """A phase starts with a fresh optimiser, and may start from the best weights of the phase before."""
@@ -112,6 +182,7 @@ class Trainer:
             self.objective.model.load_state_dict(self._best["weights"])
         self._best = {}
         self.optimizer.state.clear()
+        self.captured = None  # it would go on with the state of old
 
     def note_validation(self, top1: float) -> None:
         """Keep the weights of the epoch that has ended, if the next phase may start from them.
@@ -126,10 +197,16 @@ class Trainer:
     def set_lr(self, lr: float) -> None:
         """Set the learning rate; a group with a factor of its own keeps its proportion."""
         for group in self.optimizer.param_groups:
-            group["lr"] = lr * group["lr_factor"]
+            value = lr * group["lr_factor"]
+            if self._recorder is None:
+                group["lr"] = value
+            elif isinstance(group["lr"], Tensor) and group["lr"].device.type == self.device.type:
+                group["lr"].fill_(value)
+            else:
+                group["lr"] = torch.tensor(value, device=self.device)
 
     @torch.no_grad()
-    def _count(self, losses: StepLosses, loss: Tensor, target: Tensor) -> None:
+    def _note(self, losses: StepLosses, loss: Tensor, target: Tensor, step: int | Tensor) -> None:
         """Gather what the record needs, on the device."""
         size = len(target)
         values = {"loss": loss, **{f"loss_{name}": part for name, part in losses.parts.items()}}
@@ -138,10 +215,10 @@ class Trainer:
             temperature = losses.temperature.float()
             values["t_mean"] = temperature.mean()
             values["t_square"] = temperature.square().mean()
-            self.instances.note(self.step * self.loader.batch_size, temperature, losses.logits, target)
+            self.instances.note(step * self.loader.batch_size, temperature, losses.logits, target)
         self.meter.add(values, size)
         bad = ~torch.isfinite(loss) & (self._first_bad_step < 0)
-        self._first_bad_step = torch.where(bad, self.step, self._first_bad_step)
+        self._first_bad_step.copy_(torch.where(bad, step, self._first_bad_step))
 
     def bad_step(self) -> int | None:
         """First step (from 0) of this epoch whose loss was not finite. Waits for the device: ask before saving only."""
@@ -165,6 +242,7 @@ class Trainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
+        self.captured = None
         self.epoch, self.step = state["epoch"], state["step"]
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])

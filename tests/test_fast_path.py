@@ -45,7 +45,7 @@ def curve(*overrides: str) -> torch.Tensor:
     found: list[torch.Tensor] = []
     original = objective.losses
 
-    def losses(batch: Batch, epoch: int, step: int) -> StepLosses:
+    def losses(batch: Batch, epoch: int, step: int, position: torch.Tensor | None = None) -> StepLosses:
         whole = original(batch, epoch, step)
         found.append(torch.stack(list(whole.parts.values())).sum().detach())
         return whole

@@ -17,9 +17,11 @@ def test_means_weigh_by_images_and_survive_a_checkpoint() -> None:
     meter = EpochMeter(CPU)
     assert meter.read() == {}
     meter.add({"a": torch.tensor(1.0), "b": torch.tensor(4.0)}, 3)
+    meter.count(3)
     again = EpochMeter(CPU)
     again.load_state_dict(meter.state_dict())
     again.add({"a": torch.tensor(5.0), "b": torch.tensor(0.0)}, 1)
+    again.count(1)
     assert again.read() == {"a": 2.0, "b": 3.0}
     again.reset()
     assert again.read() == {}
@@ -51,6 +53,7 @@ def test_the_bar_shows_throughput_parts_temperature_and_reward(
     bar = EpochBar(3, 240, steps=10, start=4, enabled=True, device=CPU)
     for _ in range(2):
         meter.add({"loss_kl": torch.tensor(0.5), "t_mean": torch.tensor(4.0), "t_square": torch.tensor(17.0)}, 64)
+        meter.count(64)
         bar.update(meter, 64, lambda: {"agent_reward": torch.tensor(0.01)})
     bar._bar.refresh()
     bar.close()

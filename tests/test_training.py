@@ -179,7 +179,7 @@ def test_a_loss_that_is_not_finite_is_flagged_with_its_step() -> None:
     original = trainer.objective.losses
     assert trainer.bad_step() is None
 
-    def broken(batch: Batch, epoch: int, step: int) -> Any:
+    def broken(batch: Batch, epoch: int, step: int, position: torch.Tensor | None = None) -> Any:
         losses = original(batch, epoch, step)
         return losses._replace(parts={"ce": losses.parts["ce"] * (float("nan") if step >= 4 else 1.0)})
 
@@ -204,7 +204,7 @@ def test_means_are_those_of_all_images() -> None:
     seen: list[float] = []
     original = trainer.objective.losses
 
-    def watch(batch: Batch, epoch: int, step: int) -> Any:
+    def watch(batch: Batch, epoch: int, step: int, position: torch.Tensor | None = None) -> Any:
         losses = original(batch, epoch, step)
         seen.extend([sum(part.item() for part in losses.parts.values())] * len(batch.target))
         return losses

@@ -12,7 +12,7 @@ known to Python.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ from rlkd_run.agent.reward import BatchReward, RunningMoments, epoch_factor
 from rlkd_run.agent.rollout import Rollout, Transitions
 from rlkd_run.agent.state import Beliefs, StateFeatures
 from rlkd_run.config.agent import AgentOptions
-from rlkd_run.protocol import Feedback, MixPlan, Observation
+from rlkd_run.protocol import Feedback, MixPlan, Observation, Situation
 from rlkd_run.seeding import derive_seed
 
 
@@ -72,12 +72,14 @@ class Agent:
 
         self.ppo = PPO(self.actor, self.critic, options.ppo)
         self.rollout = Rollout(options.rollout_steps, batch_size, len(self.features), device)
-        self.reward = BatchReward(options.reward, options.reward_credit)
+        self.reward = BatchReward(options.reward, options.reward_credit, device)
         self.moments = RunningMoments(device)
         self.scores = InstanceScores(num_images, options.exploration.count_per_instance, device)
         self.meters = EpochMeters(device)
         self.noise = torch.zeros(0, batch_size, device=device)
-        self.epoch = 0
+        self.progress = torch.zeros((), device=device)  # e / E
+        self.factor = torch.ones((), device=device)  # of the reward, in the authors' code
+        self._set_epoch(0)
         self.epoch_open = False
         self.mix_plan: MixPlan | None = None
 
@@ -106,23 +108,33 @@ class Agent:
         """
         if self.epoch_open and epoch == self.epoch:
             return self.mix_plan
-        self.epoch, self.epoch_open = epoch, True
+        self._set_epoch(epoch)
+        self.epoch_open = True
         self.meters.begin_epoch()
         self.reward.begin_epoch()
         self.rollout.clear()
-        self.noise = self._draw_noise()
+        self._draw_noise()
         self.mix_plan = self._plan_mixing() if self.training and epoch > 1 else None
         return self.mix_plan
 
-    def _draw_noise(self) -> Tensor:
+    def _set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+        self.progress.fill_(epoch / self.epochs)
+        self.factor.fill_(epoch_factor(epoch))
+
+    def _draw_noise(self) -> None:
         """Standard normal noise of all actions of this epoch, [steps, B]: a function of seed and epoch alone.
 
         Drawn on the CPU, so that every device sees the same, and at once, so that a resume can redraw it.
         """
         if not self.acting or self.options.act == "mean":
-            return torch.zeros(0, self.batch_size, device=self.device)
+            return
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "agent-noise", self.epoch))
-        return torch.randn(self.steps_per_epoch, self.batch_size, generator=generator).to(self.device)
+        drawn = torch.randn(self.steps_per_epoch, self.batch_size, generator=generator)
+        if self.noise.shape == drawn.shape:
+            self.noise.copy_(drawn)
+        else:
+            self.noise = drawn.to(self.device)
 
     def _plan_mixing(self) -> MixPlan | None:
         every = self.options.train_every
@@ -161,9 +173,7 @@ class Agent:
             return self._temperatures(observation)
 
     def _temperatures(self, observation: Observation) -> Tensor:
-        beliefs = Beliefs(
-            observation.teacher_logits, observation.student_logits, observation.target, self.epoch / self.epochs
-        )
+        beliefs = Beliefs(observation.teacher_logits, observation.student_logits, observation.target, self.progress)
         if self.options.exploration.epochs != "none":
             self.scores.update(observation.index, beliefs.student_entropy, observation.mixed)
         size = observation.target.shape[0]
@@ -179,7 +189,7 @@ class Agent:
 
         actions = self.actor(self._policy_inputs(states))
         if self.options.act == "sample":
-            actions = actions + self.actor.log_std.exp() * self.noise[observation.step, :size]
+            actions = actions + self.actor.log_std.exp() * observation.row_of(self.noise)
         if self.training:
             self.rollout.store(states, actions)
         return squash(actions, self.options.t_min, self.options.t_max)
@@ -257,7 +267,7 @@ class Agent:
         if self.options.reward_scale == "running":
             credited = (credited - mean) / std
         elif self.options.reward_scale == "code":
-            credited = credited * epoch_factor(self.epoch)
+            credited = credited * self.factor
         return credited * mask, {} if loss is None else {"calibration_loss": loss}
 
     def _along_instances(self, rewards: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -272,6 +282,19 @@ class Agent:
         in_time = (in_time + ppo.discount * values * last).T
         gains = advantages(in_time, values.T, torch.zeros_like(in_time[0]), ppo.discount, ppo.gae_lambda)
         return gains.T, returns_to_go(in_time, ppo.discount).T
+
+    # --- what Python knows --------------------------------------------------------------------------------------------
+
+    @property
+    def situation(self) -> Situation:
+        """How full the rollout is and which measurements exist; and how many updates there were."""
+        key = (self.acting, self.training, self.rollout.filling, self.reward.measured)
+        return Situation(key, (self.meters.updates, self.meters.rewards))
+
+    def restore(self, situation: Situation) -> None:
+        """Take over what `situation` gave, within the same epoch."""
+        _, _, self.rollout.filling, self.reward.measured = cast(tuple[Any, ...], situation.key)
+        self.meters.updates, self.meters.rewards = situation.counts
 
     # --- what is shown and kept ---------------------------------------------------------------------------------------
 
@@ -314,13 +337,14 @@ class Agent:
         self.ppo.load_state_dict(state["ppo"])
         self.calibrator.load_state_dict(state["calibrator"])
         self.rollout.load_state_dict(state["rollout"])
-        self.reward.load_state_dict(state["reward"], self.device)
+        self.reward.load_state_dict(state["reward"])
         self.moments.load_state_dict(state["moments"])
         self.scores.load_state_dict(state["scores"])
         self.meters.load_state_dict(state["meters"])
-        self.epoch, self.epoch_open = state["epoch"], state["epoch_open"]
+        self._set_epoch(state["epoch"])
+        self.epoch_open = state["epoch_open"]
         plan = state["mix_plan"]
         self.mix_plan = (
             MixPlan(plan["partner"].to(self.device), plan["weight"].to(self.device), plan["labels"]) if plan else None
         )
-        self.noise = self._draw_noise()
+        self._draw_noise()

@@ -15,11 +15,13 @@ class EpochMeters:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
+        self.sums: dict[str, Tensor] = {}  # the same tensors in every epoch
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
         """Start from nothing."""
-        self.sums: dict[str, Tensor] = {}
+        for total in self.sums.values():
+            total.zero_()
         self.rewards = self.updates = 0
 
     def update(self, rewards: Tensor, losses: dict[str, Tensor]) -> None:
@@ -27,12 +29,14 @@ class EpochMeters:
         self.updates += 1
         self.rewards += rewards.shape[0]
         for name, value in {"reward": rewards.sum(), **losses}.items():
-            self.sums[name] = self.sums[name] + value if name in self.sums else value
+            if name not in self.sums:
+                self.sums[name] = torch.zeros_like(value)
+            self.sums[name] += value
 
     def means(self) -> dict[str, Tensor]:
         """How many updates so far, and their means, 0-dim each; without an update there are no means."""
         result = {"updates": torch.full((), float(self.updates), device=self.device)}
-        for name, value in self.sums.items():
+        for name, value in self.sums.items() if self.updates else ():
             result[name] = value / (self.rewards if name == "reward" else self.updates)
         return result
 

@@ -59,7 +59,10 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
 
 def adam(parameters: Any, lr: float) -> Adam:
     """Adam whose step counter lives with the parameters, so that a step reads nothing back to the host."""
-    return Adam(parameters, lr=lr, fused=True)
+    listed = list(parameters)
+    optimizer = Adam(listed, lr=lr, fused=True, capturable=any(one.is_cuda for one in listed))
+    optimizer._warned_capturable_if_run_uncaptured = True  # it may be captured, and need not be
+    return optimizer
 
 
 class PPO:

@@ -100,16 +100,21 @@ class BatchReward:
         kind: see `AgentOptions.reward`.
         credit: "cause": to the step whose update brought the change about; "late": to the step after it, as in the
             authors' code.
+        device: where the measurements live, always in the same tensors.
+
+    Attributes:
+        measured: whether there is a performance, and a change of it, to go on from.
     """
 
-    def __init__(self, kind: str, credit: str) -> None:
+    def __init__(self, kind: str, credit: str, device: torch.device) -> None:
         self.kind, self.credit = kind, credit
+        self._performance = torch.zeros((), device=device)
+        self._change = torch.zeros((), device=device)
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
         """Forget what was measured: an epoch's first step is compared with nothing."""
-        self._performance: Tensor | None = None
-        self._change: Tensor | None = None
+        self.measured: tuple[bool, bool] = (False, False)
         self._batch: tuple[Tensor, Tensor] | None = None  # lives from before an update to after it
 
     @property
@@ -140,25 +145,28 @@ class BatchReward:
         return self._credited(self._since_last(-feedback.probe_loss().detach().float()))
 
     def _since_last(self, performance: Tensor) -> Tensor | None:
-        change = None if self._performance is None else performance - self._performance
-        self._performance = performance
+        change = performance - self._performance if self.measured[0] else None
+        self._performance.copy_(performance)
+        self.measured = (True, self.measured[1])
         return change
 
     def _credited(self, change: Tensor | None) -> Tensor | None:
         if self.credit == "cause":
             return change
-        earlier, self._change = self._change, change
+        earlier = self._change.clone() if self.measured[1] else None
+        if change is not None:
+            self._change.copy_(change)
+        self.measured = (self.measured[0], change is not None)
         return earlier
 
     def state_dict(self) -> dict[str, Tensor]:
         """What was measured so far, as far as it exists."""
-        measured = {"performance": self._performance, "change": self._change}
-        return {name: value for name, value in measured.items() if value is not None}
+        values = {"performance": self._performance, "change": self._change}
+        return {name: value for (name, value), exists in zip(values.items(), self.measured, strict=True) if exists}
 
-    def load_state_dict(self, state: dict[str, Tensor], device: torch.device) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Restore what `state_dict` gave."""
         self.begin_epoch()
-        if "performance" in state:
-            self._performance = state["performance"].to(device)
-        if "change" in state:
-            self._change = state["change"].to(device)
+        self.measured = ("performance" in state, "change" in state)
+        self._performance.copy_(state.get("performance", self._performance))
+        self._change.copy_(state.get("change", self._change))

@@ -46,6 +46,15 @@ class Rollout:
         self.rewarded = 0
 
     @property
+    def filling(self) -> tuple[int, int]:
+        """How many steps are stored, and how many of them have their reward."""
+        return self.stored, self.rewarded
+
+    @filling.setter
+    def filling(self, numbers: tuple[int, int]) -> None:
+        self.stored, self.rewarded = numbers
+
+    @property
     def full(self) -> bool:
         """Whether H steps have their reward."""
         return self.rewarded == self.steps

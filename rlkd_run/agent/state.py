@@ -21,10 +21,10 @@ class Beliefs:
         teacher_logits: [B, C]; any float type, with or without graph.
         student_logits: [B, C]; likewise.
         target: labels, [B] int64.
-        progress: e / E, the part of the run that has begun.
+        progress: e / E, the part of the run that has begun, 0-dim.
     """
 
-    def __init__(self, teacher_logits: Tensor, student_logits: Tensor, target: Tensor, progress: float = 0.0) -> None:
+    def __init__(self, teacher_logits: Tensor, student_logits: Tensor, target: Tensor, progress: Tensor) -> None:
         self.teacher_logits = teacher_logits.detach().float()
         self.student_logits = student_logits.detach().float()
         self.target = target
@@ -109,7 +109,7 @@ class StateFeatures:
             "teacher_true_probability": lambda beliefs: true_probability(beliefs.teacher, beliefs.target),
             "student_true_probability": lambda beliefs: true_probability(beliefs.student, beliefs.target),
             "divergence": divergence,
-            "progress": lambda beliefs: torch.full_like(beliefs.student[:, 0], beliefs.progress),
+            "progress": lambda beliefs: beliefs.progress.expand(len(beliefs.student)),
         }
         self._features = [by_name[name] for name in names]
 

@@ -69,6 +69,11 @@ class RuntimeOptions:
         identity=False,
         neutral="none",
     )
+    capture: bool = option(
+        "on a GPU, whole steps as graphs that are captured once (images of one size that live there)",
+        identity=False,
+        neutral=False,
+    )
     eval_batch_size: int = option("images a step of evaluation", ge=1, identity=False)
     jobs_per_gpu: Optional[int] = option(
         "of a sweep on this machine: each job sees one GPU, and a GPU has at most so many; null: the launcher decides",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -74,6 +74,37 @@ class TrainLoader(Protocol):
 
         Only where `num_views` is a number.
         """
+        ...
+
+
+class Draw(NamedTuple):
+    """What chance decided about a batch, on the device but for `key_host`; [B] int64 each.
+
+    Attributes:
+        image: position in the training set.
+        corner: first pixel of the crop within the padded image.
+        flip: 1 where it is mirrored.
+        key: which view that is, see `Views`.
+        key_host: the same on the CPU.
+    """
+
+    image: Tensor
+    corner: Tensor
+    flip: Tensor
+    key: Tensor
+    key_host: Tensor
+
+
+@runtime_checkable
+class DrawnLoader(Protocol):
+    """A `TrainLoader` whose batches are made on the device from nothing but what was drawn for them."""
+
+    def draws(self, epoch: int, start_step: int = 0) -> Iterator[Draw]:
+        """What `TrainLoader.epoch` makes its batches from."""
+        ...
+
+    def batch_of(self, draw: Draw, mix: MixPlan | None) -> Batch:
+        """The batch; the plan lies on the device."""
         ...
 
 

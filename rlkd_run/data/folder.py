@@ -20,7 +20,7 @@ from rlkd_run.data.images import ImageFiles, Request, Unreadable, collate, leave
 from rlkd_run.data.mixing import check_plan, mixed_labels
 from rlkd_run.data.normalise import Normaliser
 from rlkd_run.data.selection import limited, split_training
-from rlkd_run.data.transfer import upload
+from rlkd_run.data.transfer import SideStream, one_ahead, upload
 from rlkd_run.data.tree import LabelledFiles, Tree, read_tree
 from rlkd_run.errors import ConfigError
 from rlkd_run.protocol import Batch, MixPlan
@@ -217,6 +217,11 @@ class _PixelStream:
         Raises:
             ConfigError: a file cannot be decoded.
         """
+        if self._device.type == "cuda":
+            return one_ahead(self._decoded(requests), SideStream(self._device))
+        return self._decoded(requests)
+
+    def _decoded(self, requests: Iterable[list[Request]]) -> Iterator[Tensor]:
         self._requests.upcoming = requests
         iterator = iter(self._loader)
         if self._lasting and not self._held:
@@ -226,7 +231,7 @@ class _PixelStream:
             for pixels in iterator:
                 if isinstance(pixels, Unreadable):
                     raise ConfigError(pixels.problem)
-                yield pixels.to(self._device, non_blocking=True)
+                yield pixels
         finally:
             del iterator  # a traceback would keep it, for the garbage collector: see `_let_go`
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rlkd_run.config.datasets import DatasetOptions
-from rlkd_run.data.dataset import Loading
+from rlkd_run.data.dataset import Draw, Loading
 from rlkd_run.data.mixing import check_plan, mixed_labels
 from rlkd_run.data.normalise import Normaliser
 from rlkd_run.data.selection import limited, split_training
@@ -90,22 +90,6 @@ class ResidentDataset:
         return next(iter(ResidentEvalLoader(pixels, targets, self._normalise, len(targets))), None)
 
 
-class _Chances(NamedTuple):
-    """All chances of an epoch by position in it, each [N] int64 on the CPU.
-
-    Attributes:
-        order: image.
-        corner: first pixel of the crop within the padded image.
-        flip: 1 where it is mirrored.
-        key: see `Views.host`.
-    """
-
-    order: Tensor
-    corner: Tensor
-    flip: Tensor
-    key: Tensor
-
-
 class ResidentTrainLoader:
     """A `TrainLoader` over a padded store on the device; owns the generator of all its chances."""
 
@@ -140,21 +124,29 @@ class ResidentTrainLoader:
 
     def _batches(self, epoch: int, mix: MixPlan | None, start_step: int) -> Iterator[Batch]:
         device = self._targets.device
-        chances = self._draw(epoch)
-        order, corner, flip, keys = (upload(chance, device) for chance in chances)
         if mix is not None:
             mix = MixPlan(mix.partner.to(device), mix.weight.to(device), mix.labels)
+        for draw in self.draws(epoch, start_step):
+            yield self.batch_of(draw, mix)
+
+    def draws(self, epoch: int, start_step: int = 0) -> Iterator[Draw]:
+        """See `DrawnLoader`."""
+        drawn = self._draw(epoch)
+        image, corner, flip, key = (upload(chance, self._targets.device) for chance in drawn[:-1])
+        whole = Draw(image, corner, flip, key, drawn.key_host)
         for step in range(start_step, self.steps_per_epoch):
             here = slice(step * self.batch_size, (step + 1) * self.batch_size)
-            index = order[here]
-            if mix is None:
-                pixels = self._images.crop(index, corner[here], flip[here])
-                views = Views(chances.key[here], keys[here])
-                yield Batch(self._normalise(pixels), self._targets[index], index, views=views)
-            else:
-                pixels = self._mixture(mix, index, corner[here], flip[here])
-                target, label_index, labels = mixed_labels(mix, index, self._targets)
-                yield Batch(self._normalise(pixels), target, label_index, labels)
+            yield Draw(*(chance[here] for chance in whole))
+
+    def batch_of(self, draw: Draw, mix: MixPlan | None) -> Batch:
+        """See `DrawnLoader`."""
+        index, corner, flip, key, key_host = draw
+        if mix is None:
+            pixels = self._images.crop(index, corner, flip)
+            return Batch(self._normalise(pixels), self._targets[index], index, views=Views(key_host, key))
+        pixels = self._mixture(mix, index, corner, flip)
+        target, label_index, labels = mixed_labels(mix, index, self._targets)
+        return Batch(self._normalise(pixels), target, label_index, labels)
 
     def images_of(self, keys: Tensor) -> Tensor:
         """See `TrainLoader`."""
@@ -165,14 +157,15 @@ class ResidentTrainLoader:
         device = self._targets.device
         return self._normalise(self._images.crop(*(upload(one, device) for one in (index, corner, flip))))
 
-    def _draw(self, epoch: int) -> _Chances:
-        """All chances of an epoch."""
+    def _draw(self, epoch: int) -> Draw:
+        """All chances of an epoch, [N] each, on the CPU."""
         generator = self._generator.manual_seed(derive_seed(self._seed, "data", epoch))
         order = torch.randperm(self.num_images, generator=generator)
         top, left = torch.randint(0, self._offsets, (2, self.num_images), generator=generator)
         flip = torch.randint(0, 2, (self.num_images,), generator=generator) * (self._flips - 1)
         view = (top * self._offsets + left) * self._flips + flip
-        return _Chances(order, top * self._images.padded_width + left, flip, order * self.num_views + view)
+        key = order * self.num_views + view
+        return Draw(order, top * self._images.padded_width + left, flip, key, key)
 
     def _mixture(self, mix: MixPlan, index: Tensor, corner: Tensor, flip: Tensor) -> Tensor:
         # A crop and a flip move pixels without changing them, so mixing two equal crops is cropping the mixture.

@@ -50,6 +50,10 @@ class Annealing(Method):
         """Regression, then labels."""
         return self._phases
 
+    def situation(self, epoch: int) -> float:
+        """See `Method.situation`: phi."""
+        return annealing(min(epoch, self.regression_epochs), self.regression_epochs, self.steps)
+
     def forward(
         self,
         student: Outputs,
@@ -59,5 +63,5 @@ class Annealing(Method):
         epoch: int,
     ) -> dict[str, Tensor]:
         """Part ``regression``; see `Method.forward`. The temperatures are not used."""
-        phi = annealing(min(epoch, self.regression_epochs), self.regression_epochs, self.steps)
+        phi = self.situation(epoch)
         return {"regression": F.mse_loss(student.logits, phi * teacher.logits)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import Any, ClassVar, NamedTuple
 
 import torch.nn.functional as F
@@ -35,10 +35,12 @@ class Setting(NamedTuple):
 class Method(nn.Module):
     """A base method. Its own modules are trained with the student and saved, and left out of the exported student.
 
-    Subclasses take ``(options, setting)`` and set `needs`.
+    Subclasses take ``(options, setting)`` and set `needs`; and `reads_epoch` to False if `forward` does not read the
+    epoch's number (see `situation`).
     """
 
     needs: ClassVar[Needs] = Needs()
+    reads_epoch: ClassVar[bool] = True
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What the optimiser trains of the method's own: groups with ``params``, and ``lr`` if not the schedule's."""
@@ -47,6 +49,13 @@ class Method(nn.Module):
     def phases(self) -> tuple[Phase, ...]:
         """The phases of the run, whose epochs sum to the run's; empty: one."""
         return ()
+
+    def situation(self, epoch: int) -> Hashable:
+        """What of the epoch's number is in the loss: a step that was captured on a GPU serves while this is the same.
+
+        Nothing else but tensors may decide what `forward` does.
+        """
+        return epoch if self.reads_epoch else None
 
     def student_logits(self, outputs: Outputs) -> Tensor:
         """The student's logits as a temperature divides them, [B, C]; a method that transforms them overrides this.

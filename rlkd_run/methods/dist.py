@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,8 @@ class DIST(LogitMethod):
     With instance temperatures, each row is softened and scaled by its own; a column mixes instances, and the columns
     are scaled by the mean of T_t * T_s (ours: the paper has one temperature).
     """
+
+    reads_epoch: ClassVar[bool] = False
 
     def __init__(self, options: DISTOptions, setting: Setting) -> None:  # noqa: ARG002
         super().__init__(standardise=options.standardise, ce_weight=options.ce_weight)

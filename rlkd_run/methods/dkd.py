@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,6 +32,10 @@ class DKD(LogitMethod):
         self.alpha = options.alpha
         self.beta = options.beta
         self.warmup_epochs = options.warmup_epochs
+
+    def situation(self, epoch: int) -> Hashable:
+        """See `Method.situation`: the factor of the warm-up."""
+        return warm_up(epoch, self.warmup_epochs)
 
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch, temperatures: Temperatures, epoch: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,10 @@ class DTKD(LogitMethod):
         self.beta = options.beta
         self.warmup_epochs = options.warmup_epochs
         self.register_buffer("tau", torch.tensor(options.tau), persistent=False)
+
+    def situation(self, epoch: int) -> Hashable:
+        """See `Method.situation`: the factor of the warm-up."""
+        return warm_up(epoch, self.warmup_epochs)
 
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch, temperatures: Temperatures, epoch: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ class FeatureMethod(LogitMethod):
     The form in which RLKD and CTKD use feature methods: the KL term carries the instance temperatures. With
     ``kl_weight=0`` and ``ce_weight=1`` it is the stand-alone form of RepDistiller. Subclasses give `feature_loss`.
     """
+
+    reads_epoch: ClassVar[bool] = False
 
     def __init__(self, options: FeatureOptions, setting: Setting) -> None:  # noqa: ARG002
         super().__init__(standardise=options.standardise, ce_weight=options.ce_weight)

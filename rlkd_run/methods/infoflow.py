@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 import torch
@@ -82,6 +83,10 @@ class InfoFlow(FeatureMethod):
     def feature_loss(self, student: Outputs, teacher: Outputs, batch: Batch) -> Tensor:  # noqa: ARG002
         """`layer_loss` of the penultimate features."""
         return layer_loss(*penultimates(student, teacher))
+
+    def situation(self, epoch: int) -> Hashable:
+        """See `Method.situation`: the weight of the stages."""
+        return self.stage_weight(epoch)
 
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch, temperatures: Temperatures, epoch: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from rlkd_run.config.methods import KDOptions
@@ -15,6 +17,8 @@ class KD(LogitMethod):
 
     With ``standardise=true``, v and u are z-scores in the divergence: LSKD.
     """
+
+    reads_epoch: ClassVar[bool] = False
 
     def __init__(self, options: KDOptions, setting: Setting) -> None:  # noqa: ARG002
         super().__init__(standardise=options.standardise, ce_weight=options.ce_weight)

@@ -25,6 +25,7 @@ class PESF(LogitMethod):
     """
 
     needs: ClassVar[Needs] = Needs(penultimate=True)
+    reads_epoch: ClassVar[bool] = False
 
     def __init__(self, options: PESFOptions, setting: Setting) -> None:
         super().__init__(standardise=options.standardise, ce_weight=options.ce_weight)

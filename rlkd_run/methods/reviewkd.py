@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import ClassVar
 
 import torch
@@ -20,6 +21,7 @@ from rlkd_run.methods.features import (
     stage_shapes,
     stages,
 )
+from rlkd_run.methods.logits import warm_up
 from rlkd_run.protocol import Batch, Needs, Outputs, Temperatures
 
 GRIDS = (4, 2, 1)
@@ -119,10 +121,14 @@ class ReviewKD(FeatureMethod):
             losses.append(hierarchical_loss(compared, target))
         return torch.stack(losses).sum()
 
+    def situation(self, epoch: int) -> Hashable:
+        """See `Method.situation`: the factor of the warm-up."""
+        return warm_up(epoch, self.warmup_epochs)
+
     def forward(
         self, student: Outputs, teacher: Outputs, batch: Batch, temperatures: Temperatures, epoch: int
     ) -> dict[str, Tensor]:
         """Part ``feature`` times min(epoch / warmup_epochs, 1); see `FeatureMethod.forward`."""
         parts = super().forward(student, teacher, batch, temperatures, epoch)
-        parts["feature"] = parts["feature"] * min(epoch / self.warmup_epochs, 1)
+        parts["feature"] = parts["feature"] * warm_up(epoch, self.warmup_epochs)
         return parts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,6 +20,8 @@ class TTM(LogitMethod):
     T = 1, so that no temperature policy has anything to set. For gamma != 1 a student that equals its teacher has a
     loss.
     """
+
+    reads_epoch: ClassVar[bool] = False
 
     def __init__(self, options: TTMOptions, setting: Setting) -> None:  # noqa: ARG002
         super().__init__(standardise=options.standardise, ce_weight=options.ce_weight)

@@ -96,14 +96,19 @@ class Network:
         with self._autocast(images.device):
             return self._whole(functional_call(self.model, buffers, (images,)))
 
-    def compile(self, batch_size: int) -> None:
+    def compile(self, batch_size: int, *, in_graph: bool = False) -> None:
         """Put the model through torch's compiler; only batches of `batch_size` take that way, all others the plain one.
 
         Nothing happens where features are needed: hooks would break the graph at every one of them.
+
+        Args:
+            batch_size: of the batches to compile for.
+            in_graph: the pass is part of a step that is captured whole.
         """
         if not self._hooks:
-            # On a GPU the graphs are captured, so that a pass is one launch.
-            mode = "reduce-overhead" if next(self.model.parameters()).is_cuda else "default"
+            # On a GPU the pass is captured by itself, so that it is one launch.
+            captured = next(self.model.parameters()).is_cuda and not in_graph
+            mode = "reduce-overhead" if captured else "default"
             self._compiled = torch.compile(self.model, mode=mode, dynamic=False), batch_size
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:

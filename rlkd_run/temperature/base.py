@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.protocol import Feedback, MixPlan, Observation, Temperatures
+from rlkd_run.protocol import Feedback, MixPlan, Observation, Situation, Temperatures
 
 
 class PolicySetting(NamedTuple):
@@ -53,6 +53,19 @@ class Policy:
 
     def end_epoch(self) -> None:
         """Called after the last step of an epoch."""
+        return
+
+    @property
+    def situation(self) -> Situation | None:
+        """What Python knows of the policy between two steps; None: its steps must not be captured.
+
+        A policy that says something here keeps whatever a step or an epoch changes in the same tensors all along, and
+        reads the step's number by `Observation.row_of` alone.
+        """
+        return None
+
+    def restore(self, situation: Situation) -> None:  # noqa: ARG002
+        """Take over what Python knows after a step that was repeated without it."""
         return
 
     def trainables(self) -> list[nn.Parameter]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rlkd_run.config.temperatures import CTKDOptions
-from rlkd_run.protocol import MixPlan, Observation, Temperatures
+from rlkd_run.protocol import MixPlan, Observation, Situation, Temperatures
 from rlkd_run.temperature.base import Policy, PolicySetting
 
 
@@ -46,6 +46,11 @@ class AdversarialTemperature(Policy):
         self._options = options
         self._device = setting.device
         self._factor = torch.zeros((), device=setting.device)
+
+    @property
+    def situation(self) -> Situation:
+        """Python keeps nothing."""
+        return Situation()
 
     def raw(self, observation: Observation) -> Tensor:
         """r, 0-dim or [B]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rlkd_run.config.temperatures import DTKDPolicyOptions
-from rlkd_run.protocol import Observation, Temperatures
+from rlkd_run.protocol import Observation, Situation, Temperatures
 from rlkd_run.temperature.base import Policy, PolicySetting
 
 
@@ -20,6 +20,11 @@ class DTKD(Policy):
     def __init__(self, options: DTKDPolicyOptions, setting: PolicySetting) -> None:  # noqa: ARG002
         self._tau = options.tau
         self._floor = options.floor
+
+    @property
+    def situation(self) -> Situation:
+        """Python keeps nothing."""
+        return Situation()
 
     def temperatures(self, observation: Observation) -> Temperatures:
         """[B] each, with the graph to the student's logits."""

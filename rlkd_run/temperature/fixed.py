@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rlkd_run.config.temperatures import FixedOptions
-from rlkd_run.protocol import Observation, Temperatures
+from rlkd_run.protocol import Observation, Situation, Temperatures
 from rlkd_run.temperature.base import Policy, PolicySetting
 
 
@@ -14,6 +14,11 @@ class Fixed(Policy):
 
     def __init__(self, options: FixedOptions, setting: PolicySetting) -> None:
         self._temperatures = Temperatures.equal(torch.tensor(options.value, device=setting.device))
+
+    @property
+    def situation(self) -> Situation:
+        """Python keeps nothing."""
+        return Situation()
 
     def temperatures(self, observation: Observation) -> Temperatures:  # noqa: ARG002
         """The constant, 0-dim."""

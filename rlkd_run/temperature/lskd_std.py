@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from rlkd_run.config.temperatures import StdOptions
-from rlkd_run.protocol import Observation, Temperatures
+from rlkd_run.protocol import Observation, Situation, Temperatures
 from rlkd_run.temperature.base import Policy, PolicySetting
 
 
@@ -22,6 +22,11 @@ class LogitStd(Policy):
     def __init__(self, options: StdOptions, setting: PolicySetting) -> None:  # noqa: ARG002
         self._base = options.base
         self._floor = options.floor
+
+    @property
+    def situation(self) -> Situation:
+        """Python keeps nothing."""
+        return Situation()
 
     def temperatures(self, observation: Observation) -> Temperatures:
         """[B] each, no graph."""

@@ -6,7 +6,7 @@ import torch
 
 from rlkd_run.agent.actor_critic import squash
 from rlkd_run.config.temperatures import RandomOptions
-from rlkd_run.protocol import MixPlan, Observation, Temperatures
+from rlkd_run.protocol import MixPlan, Observation, Situation, Temperatures
 from rlkd_run.seeding import derive_seed
 from rlkd_run.temperature.base import Policy, PolicySetting
 
@@ -23,27 +23,30 @@ class Random(Policy):
         self._law = options.law
         self._agent = setting.config.agent
         self._seed = setting.config.seed
-        self._shape = (setting.steps_per_epoch, setting.config.recipe.batch_size)
-        self._device = setting.device
-        warmup = torch.tensor(self._agent.warmup_temperature, device=self._device)
-        self._drawn = self._warmup = warmup.expand(self._shape)
+        shape = (setting.steps_per_epoch, setting.config.recipe.batch_size)
+        self._drawn = torch.full(shape, self._agent.warmup_temperature, device=setting.device)
+
+    @property
+    def situation(self) -> Situation:
+        """Python keeps nothing."""
+        return Situation()
 
     def begin_epoch(self, epoch: int) -> MixPlan | None:
         """Draw the whole epoch at once, a function of seed and epoch alone, so that a resume can redraw it."""
         if epoch < self._agent.warmup_epochs:
-            self._drawn = self._warmup
+            self._drawn.fill_(self._agent.warmup_temperature)
             return None
         # On the CPU, so that every device sees the same temperatures.
         generator = torch.Generator().manual_seed(derive_seed(self._seed, "temperature", epoch))
         t_min, t_max = self._agent.t_min, self._agent.t_max
         if self._law == "uniform":
-            drawn = t_min + (t_max - t_min) * torch.rand(self._shape, generator=generator)
+            drawn = t_min + (t_max - t_min) * torch.rand(self._drawn.shape, generator=generator)
         else:
             std = torch.tensor(self._agent.log_std_start).exp()
-            drawn = squash(std * torch.randn(self._shape, generator=generator), t_min, t_max)
-        self._drawn = drawn.to(self._device)
+            drawn = squash(std * torch.randn(self._drawn.shape, generator=generator), t_min, t_max)
+        self._drawn.copy_(drawn)
         return None
 
     def temperatures(self, observation: Observation) -> Temperatures:
         """This step's draws, [B]."""
-        return Temperatures.equal(self._drawn[observation.step, : observation.target.shape[0]])
+        return Temperatures.equal(observation.row_of(self._drawn))

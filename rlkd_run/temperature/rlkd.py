@@ -10,7 +10,7 @@ from torch import Tensor
 from rlkd_run.agent import Agent
 from rlkd_run.config.temperatures import RLKDOptions
 from rlkd_run.errors import ConfigError
-from rlkd_run.protocol import Feedback, MixPlan, Observation, Temperatures
+from rlkd_run.protocol import Feedback, MixPlan, Observation, Situation, Temperatures
 from rlkd_run.temperature.base import Policy, PolicySetting
 
 
@@ -54,6 +54,15 @@ class RLKD(Policy):
     def end_epoch(self) -> None:
         """Close the open rollout."""
         self.agent.end_epoch()
+
+    @property
+    def situation(self) -> Situation:
+        """The agent's."""
+        return self.agent.situation
+
+    def restore(self, situation: Situation) -> None:
+        """See `Policy.restore`."""
+        self.agent.restore(situation)
 
     def metrics(self) -> dict[str, Tensor]:
         """The agent's, each name with the prefix ``agent_``."""

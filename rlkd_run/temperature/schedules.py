@@ -8,7 +8,7 @@ from abc import abstractmethod
 import torch
 
 from rlkd_run.config.temperatures import ScheduleOptions
-from rlkd_run.protocol import MixPlan, Observation, Temperatures
+from rlkd_run.protocol import MixPlan, Observation, Situation, Temperatures
 from rlkd_run.temperature.base import Policy, PolicySetting
 
 
@@ -20,8 +20,12 @@ class Schedule(Policy):
 
     def __init__(self, options: ScheduleOptions, setting: PolicySetting) -> None:
         self._options = options
-        self._device = setting.device
-        self.begin_epoch(1)
+        self._temperature = torch.tensor(self.at(1), device=setting.device)
+
+    @property
+    def situation(self) -> Situation:
+        """Python keeps nothing."""
+        return Situation()
 
     @staticmethod
     @abstractmethod
@@ -37,12 +41,12 @@ class Schedule(Policy):
 
     def begin_epoch(self, epoch: int) -> MixPlan | None:
         """Set the epoch's temperature."""
-        self._temperatures = Temperatures.equal(torch.tensor(self.at(epoch), device=self._device))
+        self._temperature.fill_(self.at(epoch))
         return None
 
     def temperatures(self, observation: Observation) -> Temperatures:  # noqa: ARG002
         """The epoch's temperature, 0-dim."""
-        return self._temperatures
+        return Temperatures.equal(self._temperature)
 
 
 class Linear(Schedule):

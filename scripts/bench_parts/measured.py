@@ -16,6 +16,7 @@ from bench_parts.images import raw_images
 from bench_parts.kernels import profile
 from bench_parts.spans import REST, Called, Spans, patched
 from rlkd_run import teachers
+from rlkd_run.capture import recorder_for
 from rlkd_run.config.composition import compose_command
 from rlkd_run.data.dataset import Loading
 from rlkd_run.data.resident import ResidentDataset
@@ -141,9 +142,10 @@ class Project(Measured):
             config = replace(config, runtime=replace(config.runtime, cache_root=self._cache.name))
         self.objective.answers = teacher_for(config, self.objective.teacher, loader, dataset)
         if config.runtime.compile == "all":
-            self.objective.student.compile(config.recipe.batch_size)
+            self.objective.student.compile(config.recipe.batch_size, in_graph=config.runtime.capture)
         rates = layer_rates(config.recipe, self.objective.model)
-        self.trainer = Trainer(self.objective, loader, Schedule.of(config.recipe), self.device, rates)
+        recorder = recorder_for(config.runtime, self.device)
+        self.trainer = Trainer(self.objective, loader, Schedule.of(config.recipe), self.device, rates, recorder)
 
     def networks(self) -> tuple[torch.nn.Module | None, torch.nn.Module]:
         """See `Measured`."""
@@ -178,7 +180,7 @@ class Project(Measured):
             ("optimiser", trainer.optimizer, ("step", "zero_grad")),
             ("policy", policy, ("begin_epoch", "temperatures", "observe", "end_epoch")),
             ("loss", method, ("forward", "teacher_logits", "student_logits")),
-            ("meters", trainer, ("_count",)),
+            ("meters", trainer, ("_note",)),
         ):
             calls += [(owner, name, _timer(spans, part)) for name in names]
         return patched(*calls)

@@ -96,7 +96,7 @@ def test_without_sampling_the_policys_mean_is_taken() -> None:
     agent = make_agent(make_options(act="mean"))
     agent.begin_epoch(1)
     seen = observation(agent, 0)
-    states = agent.features(Beliefs(seen.teacher_logits, seen.student_logits, seen.target))
+    states = agent.features(Beliefs(seen.teacher_logits, seen.student_logits, seen.target, torch.zeros(())))
     expected = squash(agent.actor(states), 1.0, 10.0)
     chosen = agent.temperatures(seen)
     assert torch.equal(chosen, expected)
@@ -181,7 +181,8 @@ def test_a_full_rollout_is_worth_what_follows_it() -> None:
     with torch.no_grad():
         values = critic(learnt.states)
         bootstrap = torch.zeros(64)
-        bootstrap[:16] = critic(agent.features(Beliefs(last.teacher_logits, last.student_logits, last.target)))
+        beliefs = Beliefs(last.teacher_logits, last.student_logits, last.target, torch.zeros(()))
+        bootstrap[:16] = critic(agent.features(beliefs))
     expected = (12 / 16 - 16 / 64) + 0.99 * bootstrap - values[1]
     assert torch.allclose(learnt.advantages[1], expected, atol=1e-6)
 

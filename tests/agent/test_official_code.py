@@ -18,7 +18,7 @@ RIGHT = [30, 10, 45, 20]
 
 
 def beliefs(seen: Observation) -> Beliefs:
-    return Beliefs(seen.teacher_logits, seen.student_logits, seen.target)
+    return Beliefs(seen.teacher_logits, seen.student_logits, seen.target, torch.zeros(()))
 
 
 def run(agent: Agent) -> tuple[list[Experience], Tensor, list[float]]:

@@ -96,7 +96,7 @@ def test_the_deviation_of_equal_values_is_taken_as_1() -> None:
 
 @pytest.mark.parametrize("kind", ["accuracy", "macro_accuracy"])
 def test_the_change_of_accuracy_is_known_with_the_next_batch(kind: str) -> None:
-    reward = BatchReward(kind, "cause")
+    reward = BatchReward(kind, "cause", CPU)
     target = torch.tensor([0, 1, 2, 3])
     assert reward.comes_with_next_batch
     assert reward.before_update(logits_of([0, 0, 0, 0]), target) is None  # nothing to compare with
@@ -108,7 +108,7 @@ def test_the_change_of_accuracy_is_known_with_the_next_batch(kind: str) -> None:
 def test_a_late_reward_is_that_of_the_step_before() -> None:
     target = torch.tensor([0, 1, 2, 3])
     batches = [[0, 0, 0, 0], [0, 1, 0, 0], [0, 1, 2, 3], [0, 1, 2, 0]]
-    cause, late = BatchReward("accuracy", "cause"), BatchReward("accuracy", "late")
+    cause, late = BatchReward("accuracy", "cause", CPU), BatchReward("accuracy", "late", CPU)
     at_once = [cause.before_update(logits_of(predicted), target) for predicted in batches]
     later = [late.before_update(logits_of(predicted), target) for predicted in batches]
     assert [None if r is None else r.item() for r in at_once] == [None, 0.25, 0.5, -0.25]
@@ -119,7 +119,7 @@ def test_loss_drop_is_measured_on_the_batch_itself() -> None:
     generator = torch.Generator().manual_seed(0)
     before, behind = torch.randn(2, 6, 5, generator=generator)
     target = torch.randint(5, (6,), generator=generator)
-    reward = BatchReward("loss_drop", "cause")
+    reward = BatchReward("loss_drop", "cause", CPU)
     assert not reward.comes_with_next_batch
     assert reward.before_update(before, target) is None
     drop = reward.after_update(feedback_of(lambda: behind))
@@ -128,7 +128,7 @@ def test_loss_drop_is_measured_on_the_batch_itself() -> None:
 
 
 def test_probe_is_the_drop_since_the_update_before() -> None:
-    reward = BatchReward("probe", "cause")
+    reward = BatchReward("probe", "cause", CPU)
     losses = iter([2.0, 1.5, 1.75])
     drops = [reward.after_update(feedback_of(lambda: torch.tensor(next(losses)))) for _ in range(3)]
     assert [None if drop is None else drop.item() for drop in drops] == [None, 0.5, -0.25]
@@ -136,7 +136,7 @@ def test_probe_is_the_drop_since_the_update_before() -> None:
 
 def test_an_epoch_starts_with_nothing_to_compare_with() -> None:
     target = torch.tensor([0, 1, 2, 3])
-    reward = BatchReward("accuracy", "late")
+    reward = BatchReward("accuracy", "late", CPU)
     for _ in range(3):
         reward.before_update(logits_of([0, 0, 0, 0]), target)
     reward.begin_epoch()

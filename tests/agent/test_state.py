@@ -17,7 +17,7 @@ UNIFORM = torch.full((1, 4), 0.25)
 
 def features_of(names: list[str], teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
     target = torch.ones(len(teacher), dtype=torch.int64)
-    return StateFeatures(names, "second_largest", 4)(Beliefs(teacher, student, target, progress=0.25))
+    return StateFeatures(names, "second_largest", 4)(Beliefs(teacher, student, target, progress=torch.tensor(0.25)))
 
 
 def test_margin_runs_from_uniform_to_one_hot() -> None:

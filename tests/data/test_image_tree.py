@@ -6,7 +6,6 @@ import gc
 import multiprocessing
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -194,7 +193,7 @@ def test_workers_leave_after_an_error_that_somebody_keeps(image_tree: Tree, open
     kept: list[Any] = [caught.value]
     kept.append(kept)
     del caught, kept
-    start = time.monotonic()
     gc.collect()
-    assert time.monotonic() - start < 4  # and not ten seconds a worker
-    assert not any(worker.is_alive() for worker in workers)
+    # They left by themselves. One that is not told to is waited for ten seconds, and then killed.
+    assert all(worker.exitcode == 0 for worker in workers)
+    assert len(workers) == (2 if train else 0)  # those of an evaluation are gone before

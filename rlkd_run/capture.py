@@ -1,0 +1,141 @@
+"""Whole training steps that are captured once as a GPU's graph and then repeated.
+
+A graph repeats operations on the same memory. So a step can be captured if everything that changes from step to step
+stays in the same tensors, and what Python decides about its operations is the same again (`Situation.key`). Each kind
+of step is captured once: of an agent's training epoch there is one for every filling of the rollout, and the one that
+updates the agent is among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Protocol
+
+import torch
+
+from rlkd_run.config.run import RuntimeOptions
+from rlkd_run.protocol import Situation
+
+Replay = Callable[[], None]
+
+
+class Recorder(Protocol):
+    """How a device captures work."""
+
+    def warm_up(self, work: Callable[[], None]) -> None:
+        """Do the work as it is done ordinarily, where it will be captured later."""
+
+    def record(self, work: Callable[[], None]) -> Replay:
+        """Capture the work without doing it.
+
+        Raises:
+            RuntimeError: something in it cannot be captured.
+        """
+
+
+class CudaGraphs:
+    """CUDA graphs that share the memory of what does not outlive a step.
+
+    They may, in any order: whatever a step leaves behind lies in tensors that were there before it was captured.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def warm_up(self, work: Callable[[], None]) -> None:
+        """On the stream of the captures, so that libraries and gradients settle there."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            work()
+        torch.cuda.current_stream().wait_stream(self._stream)
+
+    def record(self, work: Callable[[], None]) -> Replay:
+        """One graph."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            work()
+        replay: Replay = graph.replay
+        return replay
+
+
+def recorder_for(options: RuntimeOptions, device: torch.device) -> Recorder | None:
+    """What captures a run's steps, if the run asks for it; where it cannot be, that is said aloud."""
+    if not options.capture:
+        return None
+    if device.type != "cuda":
+        print("capture   needs a GPU: steps are done one by one", flush=True)
+        return None
+    return CudaGraphs(device)
+
+
+class _Kind:
+    """A kind of step: how often it was seen, and once captured, how it is repeated and what Python did in it."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        self.captured: tuple[Replay, Situation, Situation] | None = None
+
+
+class CapturedSteps:
+    """Does each kind of step a few times as it is, captures it the next time, and repeats it from then on.
+
+    Args:
+        recorder: of the device.
+        situation: what Python knows between two steps.
+        restore: sets it.
+
+    Attributes:
+        refused: whether a step could not be captured, which is said aloud; every kind that is not captured yet is then
+            done as it is.
+    """
+
+    WARM_UPS = 3  # a library may choose its kernels by trying them, an optimiser makes its state in the first step
+
+    def __init__(
+        self, recorder: Recorder, situation: Callable[[], Situation], restore: Callable[[Situation], None]
+    ) -> None:
+        self._recorder = recorder
+        self._situation = situation
+        self._restore = restore
+        self._kinds: dict[Hashable, _Kind] = {}
+        self.refused = False
+
+    @property
+    def captures(self) -> int:
+        """How many kinds of step are captured."""
+        return sum(kind.captured is not None for kind in self._kinds.values())
+
+    def run(self, key: Hashable, work: Callable[[], None]) -> None:
+        """Do `work`, which reads and writes the same tensors each time.
+
+        Args:
+            key: what decides about its operations beside the situation.
+            work: a whole step.
+        """
+        before = self._situation()
+        kind = self._kinds.setdefault((key, before.key), _Kind())
+        if kind.captured is not None:
+            replay, first, last = kind.captured
+            replay()
+            numbers = zip(before.counts, first.counts, last.counts, strict=True)
+            self._restore(Situation(last.key, tuple(now + there - here for now, here, there in numbers)))
+        elif kind.seen < self.WARM_UPS or self.refused:
+            kind.seen += 1
+            self._recorder.warm_up(work)
+        else:
+            self._capture(kind, before, work)
+
+    def _capture(self, kind: _Kind, before: Situation, work: Callable[[], None]) -> None:
+        try:
+            replay = self._recorder.record(work)
+        except RuntimeError as error:
+            print(
+                f"capture   not possible ({str(error).strip().splitlines()[0]}): steps are done one by one", flush=True
+            )
+            self.refused = True
+            self._restore(before)
+            self._recorder.warm_up(work)
+            return
+        kind.captured = replay, before, self._situation()
+        replay()

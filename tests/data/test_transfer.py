@@ -1,0 +1,52 @@
+"""Copies run one batch ahead, in order, and an error comes after all that was read before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from rlkd_run.data.transfer import Arrival, one_ahead
+
+
+class Copies:
+    def __init__(self) -> None:
+        self.log: list[str] = []
+
+    def __call__(self, tensor: Tensor) -> Arrival:
+        number = int(tensor)
+        self.log.append(f"copy {number}")
+
+        def arrive() -> Tensor:
+            self.log.append(f"wait {number}")
+            return tensor
+
+        return arrive
+
+
+def numbers(count: int) -> Iterator[Tensor]:
+    yield from (torch.tensor(number) for number in range(count))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5])
+def test_the_next_copy_is_under_way_while_a_batch_is_worked_on(count: int) -> None:
+    copies = Copies()
+    for number, tensor in enumerate(one_ahead(numbers(count), copies)):
+        assert int(tensor) == number
+        copies.log.append(f"work {number}")
+        assert (f"copy {number + 1}" in copies.log) == (number + 1 < count)
+    assert [line for line in copies.log if line.startswith("work")] == [f"work {number}" for number in range(count)]
+    assert all(copies.log.index(f"wait {number}") > copies.log.index(f"copy {number}") for number in range(count))
+
+
+def test_an_error_comes_in_its_place() -> None:
+    def broken() -> Iterator[Tensor]:
+        yield from numbers(2)
+        raise ValueError("unreadable")
+
+    seen = []
+    with pytest.raises(ValueError, match="unreadable"):
+        seen.extend(int(tensor) for tensor in one_ahead(broken(), Copies()))
+    assert seen == [0, 1]

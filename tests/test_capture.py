@@ -1,0 +1,206 @@
+"""Captured steps end in the same bits as steps done one by one, and every kind of step is captured once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from states import same, stored
+from tape import Tape
+
+from rlkd_run import teachers
+from rlkd_run.capture import CapturedSteps, recorder_for
+from rlkd_run.config.composition import compose_command
+from rlkd_run.config.registry import METHODS, TEMPERATURES
+from rlkd_run.experiment import build, open_data
+from rlkd_run.protocol import Observation, Situation, Temperatures
+from rlkd_run.schedule import Schedule
+from rlkd_run.seeding import derive_seed
+from rlkd_run.temperature.base import Policy
+from rlkd_run.training import Trainer
+
+# Every step is of the whole recipe; nothing else of it is new here.
+pytestmark = pytest.mark.no_cover
+
+CPU = torch.device("cpu")
+EPOCHS, FULL = 4, 5  # full batches an epoch; a short one follows
+# The agent learns in the second and the fourth epoch, in the second of them from mixed images.
+SMALL = ["dataset=digits", f"dataset.train_limit={16 * FULL + 8}", "teacher=resnet14", "student=resnet8",
+         f"recipe.epochs={EPOCHS}", "recipe.batch_size=16", "agent.warmup_epochs=1", "agent.train_every=2",
+         "agent.rollout_steps=2"]  # fmt: skip
+LONGER = ["dataset.train_limit=200"]  # every kind of step of a rollout comes several times
+METHOD_OPTIONS = {
+    "crd": ["method.negatives=16"],
+    "dkd": ["method.warmup_epochs=2"],
+    "reviewkd": ["method.warmup_epochs=2", "method.max_width=16"],
+    "annealing": ["method.regression_epochs=3"],
+    "diffkd": ["method.autoencoder_width=16"],
+}
+# Its weights fall in every epoch, so that no captured step outlives one.
+ANEW_EVERY_EPOCH = {"infoflow"}
+# It adds several gradients of a map. Where nobody else holds the first, the others are added to it in its own memory
+# format; the tape holds everything, and a convolution rounds otherwise in another format.
+ROUNDED = {"reviewkd"}
+
+
+@pytest.fixture(autouse=True)
+def _captured_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CapturedSteps, "WARM_UPS", 1)
+
+
+def make(*overrides: str, tape: Tape | None = None) -> Trainer:
+    (config,) = compose_command([*SMALL, *overrides]).runs
+    dataset = open_data(config, CPU)
+    objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
+    torch.manual_seed(derive_seed(config.seed, "training"))
+    loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
+    return Trainer(objective, loader, Schedule.of(config.recipe), CPU, recorder=tape)
+
+
+def train(trainer: Trainer, epochs: int = EPOCHS) -> Trainer:
+    while trainer.epoch < epochs:
+        trainer.run_epoch(lambda: None)
+    return trainer
+
+
+def state(trainer: Trainer) -> dict[str, object]:
+    """All but the learning rates, which are tensors of single precision where steps are captured."""
+    whole = stored(trainer.state_dict())
+    del whole["optimizer"]["param_groups"]
+    return whole
+
+
+def check(*overrides: str, rounded: bool = False) -> tuple[Tape, Trainer]:
+    tape = Tape()
+    expected, captured = train(make(*overrides)), train(make(*overrides, tape=tape))
+    if rounded:
+        ours, theirs = (dict(one.objective.model.named_parameters()) for one in (expected, captured))
+        assert all(torch.allclose(value, theirs[name], rtol=1e-3, atol=1e-5) for name, value in ours.items())
+    else:
+        assert same(state(expected), state(captured))
+    assert captured.captured is not None
+    assert not captured.captured.refused
+    return tape, captured
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method(name: str) -> None:
+    options = METHOD_OPTIONS.get(name, [])
+    tape, _ = check("temperature=fixed", f"method={name}", *options, rounded=name in ROUNDED)
+    if name in ANEW_EVERY_EPOCH:
+        assert (tape.recorded, tape.repeated) == (EPOCHS, EPOCHS * (FULL - 2))
+    elif name in METHOD_OPTIONS or name == "dtkd":
+        assert tape.repeated > tape.recorded
+    else:
+        assert (tape.warm_ups, tape.recorded, tape.repeated) == (1, 1, EPOCHS * FULL - 2)
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPERATURES if name not in ("fixed", "rlkd")])
+def test_every_policy(name: str) -> None:
+    tape, _ = check(f"temperature={name}")
+    assert tape.recorded == 1
+
+
+AGENTS = {
+    "paper": [],
+    "loss_drop": ["agent.reward=loss_drop"],
+    "probe": ["agent.reward=probe", "agent.probe_images=20"],
+    "late": ["agent.reward_credit=late"],
+    "mean action": ["agent.act=mean"],
+    "official_code": ["agent=official_code", "agent.rollout_steps=1"],
+    "progress": ["agent.state.features=[student_confidence,progress]"],
+    "mixed in all": ["agent.exploration.epochs=code"],
+}
+
+
+@pytest.mark.parametrize("overrides", AGENTS.values(), ids=AGENTS)
+def test_the_agent_learns_in_captured_steps(overrides: list[str]) -> None:
+    tape, _ = check("temperature=rlkd", *LONGER, *overrides)
+    assert tape.repeated > tape.recorded > 2  # acting, and several fillings of the rollout
+
+
+def test_later_epochs_capture_nothing_anew() -> None:
+    tape = Tape()
+    trainer = make("temperature=rlkd", "agent.exploration.epochs=none", "recipe.epochs=8", *LONGER, tape=tape)
+    train(trainer, 4)
+    before = tape.recorded
+    train(trainer, 8)
+    assert tape.recorded == before
+    assert not trainer.captured.refused  # type: ignore[union-attr]
+
+
+def test_a_run_goes_on_from_a_checkpoint_of_captured_steps_and_the_other_way_round() -> None:
+    overrides = ["temperature=rlkd"]
+    expected = state(train(make(*overrides)))
+    for first, second in ((Tape(), None), (None, Tape()), (Tape(), Tape())):
+        begun = train(make(*overrides, tape=first), 2)
+        kept = stored(begun.state_dict())
+        resumed = make(*overrides, tape=second)
+        resumed.load_state_dict(kept)
+        assert same(state(train(resumed)), expected)
+
+
+def test_phases_begin_with_steps_of_their_own() -> None:
+    tape, _ = check("method=annealing", "temperature=fixed", "method.regression_epochs=2")
+    assert tape.recorded >= 2
+
+
+def test_what_cannot_be_captured_is_done_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    class Refusing(Tape):
+        def record(self, work: Callable[[], None]) -> Callable[[], None]:
+            raise RuntimeError("operation not permitted when stream is capturing\nand much more")
+
+    expected, trainer = train(make("temperature=rlkd")), train(make("temperature=rlkd", tape=Refusing()))
+    assert trainer.captured is not None
+    assert trainer.captured.refused
+    assert same(state(expected), state(trainer))
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert said.startswith("capture   not possible (operation not permitted when stream is capturing): steps are done ")
+
+
+def test_the_tape_refuses_what_a_gpu_refuses() -> None:
+    for work in (lambda: torch.ones(2).sum().item(), lambda: torch.tensor(2.0), lambda: torch.ones(2).nonzero()):
+        with pytest.raises(RuntimeError, match="not permitted"):
+            Tape().record(work)  # type: ignore[arg-type]
+
+
+def test_a_policy_that_says_nothing_is_not_captured(capsys: pytest.CaptureFixture[str]) -> None:
+    class Own(Policy):
+        def temperatures(self, observation: Observation) -> Temperatures:
+            return Temperatures.equal(torch.tensor(4.0))
+
+    tape = Tape()
+    trainer = make("temperature=fixed", tape=tape)
+    trainer.objective.policy = Own()  # type: ignore[attr-defined]
+    train(trainer, 2)
+    assert (tape.warm_ups, tape.recorded, trainer.captured) == (0, 0, None)
+    assert capsys.readouterr().out.count("capture   not with this") == 1
+
+
+def test_counts_go_on_in_repeated_steps() -> None:
+    count, value = 0, torch.zeros(())
+
+    def restore(situation: Situation) -> None:
+        nonlocal count
+        (count,) = situation.counts
+
+    def work() -> None:
+        nonlocal count
+        count += 2
+        value.add_(1)
+
+    steps = CapturedSteps(Tape(), lambda: Situation(count % 2, (count,)), restore)
+    for _ in range(10):
+        steps.run((), work)
+    assert (count, value.item()) == (20, 10)
+
+
+def test_without_a_gpu_it_is_said_aloud(capsys: pytest.CaptureFixture[str]) -> None:
+    (config,) = compose_command([*SMALL, "runtime.capture=true"]).runs
+    assert recorder_for(config.runtime, CPU) is None
+    assert "capture   needs a GPU" in capsys.readouterr().out
+    (config,) = compose_command(SMALL).runs
+    assert recorder_for(config.runtime, CPU) is None
+    assert capsys.readouterr().out == ""
