@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import multiprocessing
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,10 +105,9 @@ def test_workers_leave_with_a_loader_that_is_garbage(image_tree: Tree, open_tree
     cycle: list[object] = [loader, epoch]
     cycle.append(cycle)
     del loader, epoch, cycle
-    start = time.monotonic()
     gc.collect()
-    assert time.monotonic() - start < 4  # and not ten seconds a worker
-    assert not any(worker.is_alive() for worker in workers)
+    # They left by themselves. One that is not told to is waited for ten seconds, and then killed.
+    assert [worker.exitcode for worker in workers] == [0, 0]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
