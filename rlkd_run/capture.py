@@ -101,11 +101,6 @@ class CapturedSteps:
         self._kinds: dict[Hashable, _Kind] = {}
         self.refused = False
 
-    @property
-    def captures(self) -> int:
-        """How many kinds of step are captured."""
-        return sum(kind.captured is not None for kind in self._kinds.values())
-
     def run(self, key: Hashable, work: Callable[[], None]) -> None:
         """Do `work`, which reads and writes the same tensors each time.
 
@@ -130,9 +125,8 @@ class CapturedSteps:
         try:
             replay = self._recorder.record(work)
         except RuntimeError as error:
-            print(
-                f"capture   not possible ({str(error).strip().splitlines()[0]}): steps are done one by one", flush=True
-            )
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            print(f"capture   not possible ({reason}): steps are done one by one", flush=True)
             self.refused = True
             self._restore(before)
             self._recorder.warm_up(work)
