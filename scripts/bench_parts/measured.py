@@ -183,6 +183,8 @@ class Project(Measured):
             ("meters", trainer, ("_note",)),
         ):
             calls += [(owner, name, _timer(spans, part)) for name in names]
+        # A captured step has no parts: it is taken apart as it is without.
+        calls += [(trainer, name, lambda old: None) for name in ("_recorder", "captured")]  # noqa: ARG005
         return patched(*calls)
 
 
