@@ -32,5 +32,5 @@ def growth(*, kept: bool) -> int:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
 def test_freed_tensors_stay_with_the_process() -> None:
-    assert growth(kept=True) >= 96 * MIB
+    assert growth(kept=True) > 90 * MIB  # a part of the first may have had room before
     assert growth(kept=False) < 24 * MIB
