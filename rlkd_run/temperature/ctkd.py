@@ -42,15 +42,12 @@ class AdversarialTemperature(Policy):
 
     module: nn.Module
 
+    situation = Situation()  # Python keeps nothing
+
     def __init__(self, options: CTKDOptions, setting: PolicySetting) -> None:
         self._options = options
         self._device = setting.device
         self._factor = torch.zeros((), device=setting.device)
-
-    @property
-    def situation(self) -> Situation:
-        """Python keeps nothing."""
-        return Situation()
 
     def raw(self, observation: Observation) -> Tensor:
         """r, 0-dim or [B]."""

@@ -17,14 +17,11 @@ class DTKD(Policy):
     The temperatures are not detached: as in the paper, the student's gradient also flows through s.
     """
 
+    situation = Situation()  # Python keeps nothing
+
     def __init__(self, options: DTKDPolicyOptions, setting: PolicySetting) -> None:  # noqa: ARG002
         self._tau = options.tau
         self._floor = options.floor
-
-    @property
-    def situation(self) -> Situation:
-        """Python keeps nothing."""
-        return Situation()
 
     def temperatures(self, observation: Observation) -> Temperatures:
         """[B] each, with the graph to the student's logits."""

@@ -12,13 +12,10 @@ from rlkd_run.temperature.base import Policy, PolicySetting
 class Fixed(Policy):
     """The same temperature for every instance of every epoch (arXiv 1503.02531)."""
 
+    situation = Situation()  # Python keeps nothing
+
     def __init__(self, options: FixedOptions, setting: PolicySetting) -> None:
         self._temperatures = Temperatures.equal(torch.tensor(options.value, device=setting.device))
-
-    @property
-    def situation(self) -> Situation:
-        """Python keeps nothing."""
-        return Situation()
 
     def temperatures(self, observation: Observation) -> Temperatures:  # noqa: ARG002
         """The constant, 0-dim."""

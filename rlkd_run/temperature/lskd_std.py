@@ -19,14 +19,11 @@ class LogitStd(Policy):
     the published form.
     """
 
+    situation = Situation()  # Python keeps nothing
+
     def __init__(self, options: StdOptions, setting: PolicySetting) -> None:  # noqa: ARG002
         self._base = options.base
         self._floor = options.floor
-
-    @property
-    def situation(self) -> Situation:
-        """Python keeps nothing."""
-        return Situation()
 
     def temperatures(self, observation: Observation) -> Temperatures:
         """[B] each, no graph."""

@@ -19,17 +19,14 @@ class Random(Policy):
     is close to 0 in every state, and is taken to be 0. Law ``uniform``: T uniform over the range.
     """
 
+    situation = Situation()  # Python keeps nothing
+
     def __init__(self, options: RandomOptions, setting: PolicySetting) -> None:
         self._law = options.law
         self._agent = setting.config.agent
         self._seed = setting.config.seed
         shape = (setting.steps_per_epoch, setting.config.recipe.batch_size)
         self._drawn = torch.full(shape, self._agent.warmup_temperature, device=setting.device)
-
-    @property
-    def situation(self) -> Situation:
-        """Python keeps nothing."""
-        return Situation()
 
     def begin_epoch(self, epoch: int) -> MixPlan | None:
         """Draw the whole epoch at once, a function of seed and epoch alone, so that a resume can redraw it."""

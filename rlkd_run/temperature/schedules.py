@@ -18,14 +18,11 @@ class Schedule(Policy):
     Both shapes are plain baselines of ours, not a paper's method.
     """
 
+    situation = Situation()  # Python keeps nothing
+
     def __init__(self, options: ScheduleOptions, setting: PolicySetting) -> None:
         self._options = options
         self._temperature = torch.tensor(self.at(1), device=setting.device)
-
-    @property
-    def situation(self) -> Situation:
-        """Python keeps nothing."""
-        return Situation()
 
     @staticmethod
     @abstractmethod
