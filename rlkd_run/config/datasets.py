@@ -41,6 +41,7 @@ class FolderOptions:
     flip: bool = option("random horizontal flip")
     mean: list[float] = option("mean of each channel, of pixels in [0, 1]")
     std: list[float] = option("standard deviation of each channel, of pixels in [0, 1]", gt=0)
+    decode: str = option("where JPEG files are decoded", choices=("cpu", "gpu"), neutral="cpu")
 
 
 @dataclass

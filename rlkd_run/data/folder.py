@@ -5,18 +5,22 @@ Training images: random resized crop and flip; test images: shorter side to `res
 
 from __future__ import annotations
 
+import functools
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils import data
 
 from rlkd_run.config.datasets import FolderOptions
+from rlkd_run.data.crops import Crops
 from rlkd_run.data.dataset import Loading
 from rlkd_run.data.images import ImageFiles, Request, Unreadable, collate, leave_signals_to_main
+from rlkd_run.data.jpeg import EncodedBatch, JpegDecoder, check_decoder, collate_encoded
 from rlkd_run.data.mixing import check_plan, mixed_labels
 from rlkd_run.data.normalise import Normaliser
 from rlkd_run.data.selection import limited, split_training
@@ -177,8 +181,11 @@ class _Pipeline:
     """What all loaders of a data set share."""
 
     def __init__(self, options: FolderOptions, loading: Loading) -> None:
-        self.options = options
+        self.crops = Crops(options)
         self.device = loading.device
+        self.encoded = options.decode == "gpu"
+        if self.encoded:
+            check_decoder(loading.device)
         self.num_workers = _default_workers() if loading.num_workers is None else loading.num_workers
         self.normalise = Normaliser(
             list(options.mean), list(options.std), options.image_size, loading.device, loading.channels_last
@@ -200,11 +207,17 @@ class _PixelStream:
         workers = pipeline.num_workers
         self._lasting = lasting and workers > 0
         self._held = False
-        self._loader: data.DataLoader[Tensor | Unreadable] = data.DataLoader(
-            ImageFiles(files, pipeline.options),
+        images = ImageFiles(files, pipeline.crops, encoded=pipeline.encoded)
+        self._bring: Callable[[Any], Tensor] = (
+            JpegDecoder(images, pipeline.crops, pipeline.device)
+            if pipeline.encoded
+            else functools.partial(Tensor.to, device=pipeline.device, non_blocking=True)
+        )
+        self._loader: data.DataLoader[Any] = data.DataLoader(
+            images,
             batch_sampler=self._requests,
             num_workers=workers,
-            collate_fn=collate,
+            collate_fn=collate_encoded if pipeline.encoded else collate,
             pin_memory=pipeline.device.type == "cuda",
             persistent_workers=self._lasting,
             worker_init_fn=leave_signals_to_main,
@@ -218,20 +231,20 @@ class _PixelStream:
             ConfigError: a file cannot be decoded.
         """
         if self._device.type == "cuda":
-            return one_ahead(self._decoded(requests), SideStream(self._device))
-        return self._decoded(requests)
+            return one_ahead(self._batches(requests), SideStream(self._device, self._bring))
+        return map(self._bring, self._batches(requests))
 
-    def _decoded(self, requests: Iterable[list[Request]]) -> Iterator[Tensor]:
+    def _batches(self, requests: Iterable[list[Request]]) -> Iterator[Tensor | EncodedBatch]:
         self._requests.upcoming = requests
         iterator = iter(self._loader)
         if self._lasting and not self._held:
             self._held = True
             weakref.finalize(self, _let_go, iterator).atexit = False
         try:
-            for pixels in iterator:
-                if isinstance(pixels, Unreadable):
-                    raise ConfigError(pixels.problem)
-                yield pixels
+            for batch in iterator:
+                if isinstance(batch, Unreadable):
+                    raise ConfigError(batch.problem)
+                yield batch
         finally:
             del iterator  # a traceback would keep it, for the garbage collector: see `_let_go`
 
@@ -246,7 +259,7 @@ class _Requests:
         return iter(self.upcoming)
 
 
-def _let_go(iterator: Iterator[Tensor | Unreadable]) -> None:
+def _let_go(iterator: Iterator[object]) -> None:
     """Until the stream is gone, keep its workers' iterator out of the garbage collector's reach, and then do nothing.
 
     The collector would close the iterator's queues before the iterator itself, which then could not tell the workers

@@ -1,11 +1,14 @@
 """Image files to crops of one size; the part of the `folder` data set that runs in the worker processes.
 
+Where JPEG files are decoded on the device (`rlkd_run.data.jpeg`), workers only read them and draw their crops.
+
 A worker is told everything it needs with each request: which image, with which seed, mixed with what. So a worker
 keeps no state, one that lives through many epochs needs no news, and it does not matter which worker gets which image.
 """
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import multiprocessing.util
 import os
@@ -19,12 +22,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils import data
-from torchvision.transforms import v2
 
-from rlkd_run.config.datasets import FolderOptions
+from rlkd_run.data.crops import Crops, Cut
 
 # What Pillow raises for a damaged file depends on its format.
 _DECODING_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, Image.DecompressionBombError)
+
+_JPEG_END = b"\xff\xd9"  # the marker that ends a whole file
 
 
 class Request(NamedTuple):
@@ -52,30 +56,48 @@ class Unreadable(NamedTuple):
     problem: str
 
 
-class ImageFiles(data.Dataset[Tensor | Unreadable]):
+class Encoded(NamedTuple):
+    """A JPEG file as it is.
+
+    Attributes:
+        data: its bytes, [n] uint8.
+        request: what was asked for.
+        cut: what is wanted of the image; None: the centre.
+    """
+
+    data: Tensor
+    request: Request
+    cut: Cut | None
+
+
+class ImageFiles(data.Dataset[Tensor | Encoded | Unreadable]):
     """Decodes, mixes, crops and flips single images.
 
     Args:
         files: the image files.
-        options: of the data set.
+        crops: how they are cut.
+        encoded: leave what `rlkd_run.data.jpeg` can decode as it is.
     """
 
-    def __init__(self, files: Sequence[Path], options: FolderOptions) -> None:
+    def __init__(self, files: Sequence[Path], crops: Crops, *, encoded: bool = False) -> None:
         # One array of bytes: a list of a million strings would be copied into every worker, page by page, as soon as
         # its reference counts are touched.
         self._files = np.array([os.fsencode(file) for file in files], dtype=np.bytes_)
-        self._train = v2.Compose(
-            [
-                v2.RandomResizedCrop(options.image_size, scale=(options.min_scale, 1.0)),
-                v2.RandomHorizontalFlip(0.5 if options.flip else 0.0),
-            ]
-        )
-        self._test = v2.Compose([v2.Resize(options.resize), v2.CenterCrop(options.image_size)])
+        self._crops = crops
+        self._encoded = encoded
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def __getitem__(self, request: Request) -> Tensor | Unreadable:
+    def __getitem__(self, request: Request) -> Tensor | Encoded | Unreadable:
+        """The image as [S, S, 3] uint8, or its file, or why there is none."""
+        if self._encoded and request.weight == 0:
+            encoded = self._read(request)
+            if encoded is not None:
+                return encoded
+        return self.pixels(request)
+
+    def pixels(self, request: Request) -> Tensor | Unreadable:
         """The image as [S, S, 3] uint8, or why there is none."""
         image = self._decode(request.position)
         if isinstance(image, Unreadable):
@@ -86,7 +108,7 @@ class ImageFiles(data.Dataset[Tensor | Unreadable]):
                 return partner
             # Rounded to whole pixel values, like every image that was ever decoded.
             image = Image.blend(image, partner.resize(image.size, Image.Resampling.BILINEAR), request.weight)
-        return torch.from_numpy(np.array(self._crop(image, request.seed)))
+        return torch.from_numpy(np.array(self._crops.take(image, self._crops.draw(image, request.seed))))
 
     def _decode(self, position: int) -> Image.Image | Unreadable:
         file = os.fsdecode(self._files[position])
@@ -98,15 +120,17 @@ class ImageFiles(data.Dataset[Tensor | Unreadable]):
         except _DECODING_ERRORS as error:
             return Unreadable(f"{file} is not a readable image ({error}): repair it or remove it.")
 
-    def _crop(self, image: Image.Image, seed: int | None) -> Image.Image:
-        if seed is None:
-            cropped: Image.Image = self._test(image)
-            return cropped
-        # The transforms draw from torch's global generator; whoever else uses it in this process must not notice.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            augmented: Image.Image = self._train(image)
-        return augmented
+    def _read(self, request: Request) -> Encoded | None:
+        """The file, if it is a JPEG file of three colours that ends as one does: others are for Pillow to judge."""
+        try:
+            content = Path(os.fsdecode(self._files[request.position])).read_bytes()
+            with Image.open(io.BytesIO(content)) as image:  # reads the header alone
+                if image.format != "JPEG" or image.mode != "RGB" or not content.rstrip(b"\0").endswith(_JPEG_END):
+                    return None
+                cut = self._crops.draw(image, request.seed)
+                return Encoded(torch.frombuffer(bytearray(content), dtype=torch.uint8), request, cut)
+        except _DECODING_ERRORS:
+            return None
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -117,7 +141,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     return decoded.convert("RGB")
 
 
-def collate(items: list[Tensor | Unreadable]) -> Tensor | Unreadable:
+def collate(items: Sequence[Tensor | Unreadable]) -> Tensor | Unreadable:
     """[B, S, S, 3] uint8, or the first problem among the images."""
     images = []
     for item in items:
