@@ -71,8 +71,8 @@ def arguments(typed: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("--steps must be at least 2, --repeats, --batch and --epoch at least 1")
     # Whole batches only, so that every step has the same work.
     given.images = given.images // given.batch * given.batch
-    if given.images < given.batch * max(given.steps or 300, 2):
-        parser.error(f"--images {given.images} is less than --steps {given.steps or 300} of --batch {given.batch}")
+    if given.images < given.batch * (given.steps or 2):
+        parser.error(f"--images {given.images} is less than --steps {given.steps or 2} of --batch {given.batch}")
     return given
 
 
@@ -103,7 +103,7 @@ def measure(
     for child in children.values():
         child.ready()
     facts = children[cases[-1].name].ask("facts")
-    steps = given.steps or (24 if facts["device"] == "cpu" else 300)
+    steps = given.steps or min(24 if facts["device"] == "cpu" else 300, given.images // given.batch)
     found = where(facts, load_before)
     print(in_words(found), flush=True)
     print(
@@ -111,8 +111,8 @@ def measure(
         f"{given.images} {'random ' if given.data is None else ''}images, epoch {given.epoch}\n",
         flush=True,
     )
-    for child in children.values():
-        child.ask("run", max(2, steps // 4), given.epoch)
+    for child in children.values():  # all of what is repeated, so that a lazy cache is warm
+        child.ask("run", steps, given.epoch)
     runs: dict[str, list[dict[str, float]]] = {case.name: [] for case in cases}
     for repeat in range(given.repeats):
         turn = repeat % len(cases)  # nobody is always the first

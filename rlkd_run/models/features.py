@@ -21,6 +21,10 @@ from rlkd_run.protocol import Needs, Outputs
 
 LOGITS_ONLY = Needs()
 
+# For torch's compiler on a CPU: a batch norm's 1 / sqrt(variance + eps) is computed once a channel. Left to itself, the
+# compiler moves it into the loop over the pixels and computes it for each of them.
+_ONCE_A_CHANNEL = {"realize_opcount_threshold": 5}
+
 # The calls that are under way over a model, innermost last, each with what its hooks have seen so far. Hooks of any
 # other `Network` over the model do nothing, and nothing is kept between calls.
 _CALLS: WeakKeyDictionary[nn.Module, list[tuple[Network, dict[Tap, Any]]]] = WeakKeyDictionary()
@@ -106,10 +110,11 @@ class Network:
             in_graph: the pass is part of a step that is captured whole.
         """
         if not self._hooks:
-            # On a GPU the pass is captured by itself, so that it is one launch.
-            captured = next(self.model.parameters()).is_cuda and not in_graph
-            mode = "reduce-overhead" if captured else "default"
-            self._compiled = torch.compile(self.model, mode=mode, dynamic=False), batch_size
+            on_gpu = next(self.model.parameters()).is_cuda
+            how: dict[str, Any] = {} if on_gpu else {"options": _ONCE_A_CHANNEL}
+            if on_gpu and not in_graph:
+                how = {"mode": "reduce-overhead"}  # the pass is captured by itself, so that it is one launch
+            self._compiled = torch.compile(self.model, dynamic=False, **how), batch_size
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
         return nullcontext() if self.precision != "bf16" else torch.autocast(device.type, torch.bfloat16)
