@@ -25,7 +25,7 @@ pytestmark = pytest.mark.no_cover
 
 CPU = torch.device("cpu")
 EPOCHS, FULL = 4, 5  # full batches an epoch; a short one follows
-METHODS_EPOCHS = 3  # no agent: enough for what changes from one epoch to the next
+WITHOUT_AGENT = 3  # epochs, enough for what changes from one to the next
 # The agent learns in the second and the fourth epoch, in the second of them from mixed images.
 SMALL = ["dataset=digits", f"dataset.train_limit={16 * FULL + 8}", "teacher=resnet8", "student=resnet8",
          f"recipe.epochs={EPOCHS}", "recipe.batch_size=16", "agent.warmup_epochs=1", "agent.train_every=2",
@@ -89,18 +89,18 @@ def check(*overrides: str, rounded: bool = False, epochs: int = EPOCHS) -> tuple
 def test_every_method(name: str) -> None:
     options = METHOD_OPTIONS.get(name, [])
     overrides = ("temperature=fixed", f"method={name}", *options)
-    tape, _ = check(*overrides, rounded=name in ROUNDED, epochs=METHODS_EPOCHS)
+    tape, _ = check(*overrides, rounded=name in ROUNDED, epochs=WITHOUT_AGENT)
     if name in ANEW_EVERY_EPOCH:
-        assert (tape.recorded, tape.repeated) == (METHODS_EPOCHS, METHODS_EPOCHS * (FULL - 2))
+        assert (tape.recorded, tape.repeated) == (WITHOUT_AGENT, WITHOUT_AGENT * (FULL - 2))
     elif name in METHOD_OPTIONS or name == "dtkd":
         assert tape.repeated > tape.recorded
     else:
-        assert (tape.warm_ups, tape.recorded, tape.repeated) == (1, 1, METHODS_EPOCHS * FULL - 2)
+        assert (tape.warm_ups, tape.recorded, tape.repeated) == (1, 1, WITHOUT_AGENT * FULL - 2)
 
 
 @pytest.mark.parametrize("name", [name for name in TEMPERATURES if name not in ("fixed", "rlkd")])
 def test_every_policy(name: str) -> None:
-    tape, _ = check(f"temperature={name}")
+    tape, _ = check(f"temperature={name}", epochs=WITHOUT_AGENT)
     assert tape.recorded == 1
 
 

@@ -64,7 +64,7 @@ def test_one_objective_a_sweep() -> None:
 def test_optuna_finds_the_top_and_goes_the_same_way_twice() -> None:
     pytest.importorskip("optuna", reason="rlkd-run[optuna] is not installed")
     command = compose_command(
-        [*TINY, *VAL, "temperature.value=interval(1,9)", "recipe.momentum=0,0.9", "seed=0,1", "trials=25"]
+        [*TINY, *VAL, "temperature.value=interval(1,9)", "recipe.momentum=0,0.9", "seed=0,1", "trials=16"]
     )
     assert command.search is not None
     assert len(command.runs) == 6  # the corners: both ends of the interval, the other momentum, two seeds each

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 from support import Ended
 
 from rlkd_run import teachers
 from rlkd_run.config.composition import compose_command
+from rlkd_run.device import prepare
 from rlkd_run.evaluation import evaluate
 from rlkd_run.experiment import open_data
 
@@ -20,8 +20,8 @@ CHEAP = ["runtime.num_threads=1", "runtime.tensorboard=false"]
 def test_the_reference_checkpoint_scores_what_its_authors_measured(real_data: Path, shared: Path) -> None:
     """A ResNet-20 in the reference frameworks' format, on the whole test set of CIFAR-100."""
     arguments = [f"dataset.root={real_data}", f"teacher.checkpoint={shared / 'data/teachers/resnet20.pth'}"]
-    (config,) = compose_command([*arguments, "teacher=resnet20", "student=resnet8"]).runs
-    cpu = torch.device("cpu")
+    (config,) = compose_command([*arguments, "teacher=resnet20", "student=resnet8", *CHEAP, "runtime.device=cpu"]).runs
+    cpu = prepare(config.runtime)
     dataset = open_data(config, cpu)
     teacher = teachers.build(config, dataset, cpu)
     teachers.equip(config, teacher, dataset, cpu)
