@@ -62,8 +62,7 @@ FULL_WIDTH, NARROW = {("lstm", 7.0, 0)}, 64
 
 
 @pytest.mark.parametrize(
-    ("kind", "target", "seed"),
-    [*product(["none"], [4.0, 7.0], [0, 1, 2]), ("lstm", 4.0, 1), ("lstm", 7.0, 0), ("lstm", 7.0, 2)],
+    ("kind", "target", "seed"), [*product(["none"], [4.0, 7.0], [0, 1]), ("lstm", 4.0, 1), ("lstm", 7.0, 0)]
 )
 def test_finds_the_best_temperature(kind: str, target: float, seed: int) -> None:
     hidden = 256 if (kind, target, seed) in FULL_WIDTH else NARROW

@@ -1,6 +1,6 @@
 """Every base method and every temperature policy from the command line, on real images: skipped where there are none.
 
-A ResNet-20 that scores 67 % on CIFAR-100 teaches a ResNet-8 for two epochs of 40 steps. Runs of one seed see the same
+A ResNet-20 that scores 67 % on CIFAR-100 teaches a ResNet-8 for two epochs of 25 steps. Runs of one seed see the same
 views of the images, so that the first of them keeps the teacher's answers for all that ask for logits alone.
 """
 
@@ -28,17 +28,18 @@ from rlkd_run.protocol import Batch
 # Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
 pytestmark = pytest.mark.no_cover
 
-CHANCE = 1.0
+CHANCE = 5.0  # top-5 accuracy, which a few hundred images tell better than top-1
 # Where the defaults are made for many epochs or for larger networks.
 OPTIONS = {
     "wttm": ["method.kl_weight=1"],
     "ttm": ["method.kl_weight=10"],
     "reviewkd": ["method.max_width=32"],
-    "diffkd": ["method.autoencoder_width=16"],
+    "diffkd": ["method.autoencoder_width=16", "recipe.lr=0.05"],
     "annealing": ["recipe.lr=0.2"],
     "sp": ["method.feature_weight=100"],
     "rkd": ["method.feature_weight=0.1"],
 }
+POLICY_OPTIONS = {"dtkd": ["recipe.lr=0.1", "method.ce_weight=1"]}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -82,19 +83,21 @@ def test_two_epochs_end_above_chance(
         "student=resnet8",
         f"method={method}",
         f"temperature={temperature}",
-        "dataset.train_limit=480",
-        "dataset.test_limit=500",
+        "dataset.train_limit=400",
+        "dataset.test_limit=400",
         "recipe.epochs=2",
-        "recipe.batch_size=12",
+        "recipe.batch_size=16",
+        "recipe.lr=0.15",
         "runtime.teacher_cache=lazy",
         f"runtime.cache_root={answers}",
         "runtime.num_threads=1",
         "runtime.tensorboard=false",
         *OPTIONS.get(method, []),
+        *POLICY_OPTIONS.get(temperature, []),
     )
     assert ended.code == 0, ended.err
     (folder,) = Path("outputs/runs").iterdir()
-    student = json.loads((folder / "result.json").read_text())["student"]["top1"]
+    student = json.loads((folder / "result.json").read_text())["student"]["top5"]
     assert student["last"] > 1.5 * CHANCE
     with (folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -106,4 +109,4 @@ def test_two_epochs_end_above_chance(
         last = {name: float(value) for name, value in rows[-1].items() if value}
         assert 1 < last["t_min"] < last["t_mean"] < last["t_max"] < 10
         assert last["t_mean"] != float(rows[0]["t_mean"])
-        assert last["agent_updates"] == 3  # rollouts of 16 steps in 40 steps
+        assert last["agent_updates"] == 2
