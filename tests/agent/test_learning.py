@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import product
 from typing import Any
 
 import pytest
@@ -61,9 +60,9 @@ def constant(target: float) -> Callable[[Tensor], Tensor]:
 FULL_WIDTH, NARROW = {("lstm", 7.0, 0)}, 64
 
 
-@pytest.mark.parametrize(
-    ("kind", "target", "seed"), [*product(["none"], [4.0, 7.0], [0, 1]), ("lstm", 4.0, 1), ("lstm", 7.0, 0)]
-)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("target", [4.0, 7.0])
+@pytest.mark.parametrize("kind", ["none", "lstm"])
 def test_finds_the_best_temperature(kind: str, target: float, seed: int) -> None:
     hidden = 256 if (kind, target, seed) in FULL_WIDTH else NARROW
     _, temperature = teach(
@@ -90,7 +89,7 @@ def test_the_authors_code_does_not_learn() -> None:
     """Its expected policy gradient is zero (docs/rlkd.md): where it drifts to does not depend on what is rewarded."""
     means = {}
     for target in (4.0, 7.0):
-        _, temperature = teach(constant(target), 100, 0, "official_code", ppo={"actor_lr": 1e-3}, hidden=NARROW)
+        _, temperature = teach(constant(target), 150, 0, "official_code", ppo={"actor_lr": 1e-3}, hidden=NARROW)
         means[target] = temperature.mean().item()
     assert abs(means[4.0] - 4) > 0.5 or abs(means[7.0] - 7) > 0.5
     assert means[7.0] - means[4.0] < 1.5  # an agent that learns ends 3 apart
