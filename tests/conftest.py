@@ -6,8 +6,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support import Ended, command
@@ -41,11 +41,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Let `no_cover` hold in the workers of pytest-xdist too, where pytest-cov stops only one of two measurements."""
-    tracing = sys.gettrace()
-    if item.get_closest_marker("no_cover") is not None:
-        sys.settrace(None)
-    try:
+    with nullcontext() if item.get_closest_marker("no_cover") is None else _unmeasured():
         return (yield)
+
+
+@contextmanager
+def _unmeasured() -> Iterator[None]:
+    tracing = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
     finally:
         sys.settrace(tracing)
 
@@ -55,18 +60,8 @@ def _hydra_is_not_measured() -> Iterator[None]:
     """Coverage notices every line that Hydra runs, though it counts none of them; that takes as long as Hydra does."""
     from rlkd_run.config import composition
 
-    compose = composition.compose
-
-    def unmeasured(*arguments: Any, **options: Any) -> Any:
-        tracing = sys.gettrace()
-        sys.settrace(None)
-        try:
-            return compose(*arguments, **options)
-        finally:
-            sys.settrace(tracing)
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composition, "compose", unmeasured)
+        patch.setattr(composition, "compose", _unmeasured()(composition.compose))
         yield
 
 

@@ -30,7 +30,7 @@ Opener = Callable[..., Dataset]
 
 @pytest.fixture
 def root() -> Path:
-    """Six images a split; all but one a JPEG file of three colours."""
+    """Six images a split; all but two JPEG files of three colours."""
     rows, columns = np.mgrid[0:60, 0:48]
     for split in ("train", "val"):
         for label in range(2):
@@ -164,7 +164,7 @@ def test_a_torchvision_without_a_decoder(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "(torchvision not compiled with nvJPEG support)" in str(caught.value)
 
 
-def test_the_decoder_gives_what_torchvision_reads(root: Path) -> None:
+def test_the_decoder_gives_what_pillow_reads(root: Path) -> None:
     files = sorted((root / "train").glob("*/*.jpg"))
     read = [torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8) for file in files]
     for image, file in zip(jpeg.decode(read, CPU), files, strict=True):
