@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from composed import composed
 from torch import Tensor, nn
 
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
-from rlkd_run.config.composition import compose_command
 from rlkd_run.config.registry import METHODS
 from rlkd_run.methods.base import Method, Setting
 from rlkd_run.models.build import build_model
@@ -22,16 +22,9 @@ CLASSES, IMAGES, EPOCH, EPOCHS = 10, 32, 30, 240
 STUDENTS = {"resnet8": ("zoo", 8), "test_resnet": ("timm", 16)}
 
 
-@functools.cache
-def _options() -> dict[str, Any]:
-    names = ",".join(METHODS)
-    runs = compose_command([f"method={names}", "temperature=fixed", "teacher=resnet14", "student=resnet8"]).runs
-    return {config.method.name: config.method for config in runs}
-
-
 def options_of(name: str) -> Any:
     """A method's options as its yaml gives them."""
-    return _options()[name]
+    return composed(f"method={name}", "temperature=fixed", "teacher=resnet14", "student=resnet8").method
 
 
 @functools.cache

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from composed import composed
 from states import same, stored
 from tape import Tape
 
 from rlkd_run import teachers
 from rlkd_run.capture import CapturedSteps, recorder_for
-from rlkd_run.config.composition import compose_command
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.experiment import build, open_data
 from rlkd_run.protocol import Observation, Situation, Temperatures
@@ -51,7 +51,7 @@ def _captured_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(*overrides: str, tape: Tape | None = None) -> Trainer:
-    (config,) = compose_command([*SMALL, *overrides]).runs
+    config = composed(*SMALL, *overrides)
     dataset = open_data(config, CPU)
     objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
     torch.manual_seed(derive_seed(config.seed, "training"))
@@ -67,9 +67,8 @@ def train(trainer: Trainer, epochs: int = EPOCHS) -> Trainer:
 
 def state(trainer: Trainer) -> dict[str, object]:
     """All but the learning rates, which are tensors of single precision where steps are captured."""
-    whole = stored(trainer.state_dict())
-    del whole["optimizer"]["param_groups"]
-    return whole
+    whole = trainer.state_dict()
+    return {**whole, "optimizer": whole["optimizer"]["state"]}
 
 
 def check(*overrides: str, rounded: bool = False, epochs: int = EPOCHS) -> tuple[Tape, Trainer]:
@@ -200,9 +199,9 @@ def test_counts_go_on_in_repeated_steps() -> None:
 
 
 def test_without_a_gpu_it_is_said_aloud(capsys: pytest.CaptureFixture[str]) -> None:
-    (config,) = compose_command([*SMALL, "runtime.capture=true"]).runs
+    config = composed(*SMALL, "runtime.capture=true")
     assert recorder_for(config.runtime, CPU) is None
     assert "capture   needs a GPU" in capsys.readouterr().out
-    (config,) = compose_command(SMALL).runs
+    config = composed(*SMALL)
     assert recorder_for(config.runtime, CPU) is None
     assert capsys.readouterr().out == ""

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
+from composed import composed
 from method_support import CLASSES, EPOCH, IMAGES, STUDENTS, Setting, networks, options_of, setting
 from states import same, stored
 from torch import nn
 from waiting import NoWaiting
 
-from rlkd_run.config.composition import compose_command
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.validate import contradictions
@@ -41,10 +41,8 @@ NARROW = {"reviewkd": {"max_width": 16}, "diffkd": {"autoencoder_width": 16}, "c
 @functools.cache
 def configs() -> dict[str, RunConfig]:
     """A configuration with each policy; the agent acts from the first epoch on and learns in `EPOCH`."""
-    names = ",".join(TEMPERATURES)
     agent = ["agent.warmup_epochs=1", f"agent.train_every={EPOCH}", "agent.rollout_steps=2"]
-    runs = compose_command([f"temperature={names}", f"recipe.batch_size={BATCH}", *agent]).runs
-    return {config.temperature.name: config for config in runs}
+    return {name: composed(f"temperature={name}", f"recipe.batch_size={BATCH}", *agent) for name in TEMPERATURES}
 
 
 def meaningful(method: str) -> list[RunConfig]:
@@ -131,25 +129,33 @@ def trainer(config: RunConfig) -> Trainer:
     return training
 
 
+def run_epoch(training: Trainer) -> dict[str, Any]:
+    """Two steps; what a checkpoint after the first of them gives back."""
+    kept: list[dict[str, Any]] = []
+
+    def keep() -> None:
+        if not kept:
+            kept.append(stored(training.state_dict()))
+
+    training.run_epoch(keep)
+    return kept[0]
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_an_epoch_of_every_combination_resumed_in_its_middle(name: str) -> None:
-    def keep() -> None:
-        kept.append(stored(undisturbed.state_dict()))
-
     for config in meaningful(name):
         what = config.temperature.name
-        kept: list[dict[str, Any]] = []
         undisturbed, resumed = trainer(config), trainer(config)
-        undisturbed.run_epoch(keep)
+        kept = run_epoch(undisturbed)
         for parameter in resumed.objective.model.parameters():
             nn.init.zeros_(parameter)
         torch.manual_seed(99)
-        resumed.load_state_dict(kept[0])
-        assert same(stored(resumed.state_dict()), kept[0]), what
+        resumed.load_state_dict(kept)
+        assert same(resumed.state_dict(), kept), what
         resumed.run_epoch(lambda: None)
         assert resumed.epoch == EPOCH
-        assert same(stored(resumed.state_dict()), stored(undisturbed.state_dict())), what
-        assert not same(kept[0]["objective"]["model"], kept[1]["objective"]["model"]), what
+        assert same(resumed.state_dict(), undisturbed.state_dict()), what
+        assert not same(undisturbed.state_dict()["objective"]["model"], kept["objective"]["model"]), what
 
 
 def test_what_is_refused() -> None:

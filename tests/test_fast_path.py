@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from composed import composed
 from support import TINY, Ended, save_untrained_teacher
 from torch._dynamo.utils import counters
 
 from rlkd_run import teachers
-from rlkd_run.config.composition import compose_command
 from rlkd_run.experiment import build, open_data
 from rlkd_run.objectives import StepLosses
 from rlkd_run.protocol import Batch
@@ -34,7 +34,7 @@ PLAIN = ["runtime.channels_last=false", "runtime.fold_teacher=false"]
 
 def curve(*overrides: str) -> torch.Tensor:
     """Loss of each of the first steps, [STEPS]."""
-    (config,) = compose_command(list(overrides)).runs
+    config = composed(*overrides)
     dataset = open_data(config, CPU)
     teacher = teachers.build(config, dataset, CPU)
     objective = build(config, dataset, teacher, CPU)

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from composed import composed
 from golden import golden
 from torch import Tensor, nn
 
 from rlkd_run import teachers
-from rlkd_run.config.composition import compose_command
 from rlkd_run.config.run import TempBalanceOptions
 from rlkd_run.experiment import build, open_data
 from rlkd_run.layer_rates import LayerRates, eigenvalues, hill_exponent, layer_rates, rate_factors
@@ -195,7 +195,7 @@ def test_layers_with_few_eigenvalues_keep_the_schedules_rate() -> None:
 
 
 def test_nothing_is_assigned_unless_asked_for() -> None:
-    (config,) = compose_command(["dataset=digits"]).runs
+    config = composed("dataset=digits")
     assert layer_rates(config.recipe, nn.Linear(1, 1)) is None
 
 
@@ -204,7 +204,7 @@ SMALL = ["dataset=digits", "dataset.train_limit=32", "teacher=resnet8", "student
 
 
 def trainer(*overrides: str) -> Trainer:
-    (config,) = compose_command([*SMALL, *overrides]).runs
+    config = composed(*SMALL, *overrides)
     dataset = open_data(config, CPU)
     objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))

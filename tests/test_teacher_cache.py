@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import functools
 import multiprocessing
 import os
 import threading
@@ -16,11 +15,10 @@ from typing import Any
 
 import pytest
 import torch
+from composed import composed
 
 from rlkd_run import answer_store, teachers
 from rlkd_run.answer_store import AnswerStore, weights_hash
-from rlkd_run.config.composition import compose_command
-from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import RunError
 from rlkd_run.experiment import build, open_data
 from rlkd_run.models.build import build_model
@@ -32,12 +30,6 @@ from rlkd_run.training import Trainer
 CPU = torch.device("cpu")
 SMALL = ["dataset=digits", "dataset.train_limit=70", "teacher=resnet14", "student=resnet8", "recipe.epochs=3",
          "recipe.batch_size=16"]  # fmt: skip
-
-
-@functools.cache
-def composed(*overrides: str) -> RunConfig:
-    (config,) = compose_command([*SMALL, *overrides]).runs
-    return config
 
 
 OPEN: list[Trainer] = []
@@ -58,7 +50,7 @@ def close() -> None:
 def make(*overrides: str) -> Trainer:
     """A new run; the one before has ended."""
     close()
-    config = composed(*overrides)
+    config = composed(*SMALL, *overrides)
     dataset = open_data(config, CPU)
     objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))

@@ -6,6 +6,7 @@ A third party registers its own from a module named by ``--plugin`` or by an ent
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -87,6 +88,12 @@ TEMPERATURES = Registry("temperature")
 DATASETS = Registry("dataset")
 
 
+@functools.cache  # to find them, the metadata of every installed package are read
+def _load_entry_points() -> None:
+    for point in entry_points(group="rlkd_run.plugins"):
+        point.load()
+
+
 def load_plugins(modules: list[str]) -> None:
     """Import third parties' modules, which register their names.
 
@@ -96,8 +103,7 @@ def load_plugins(modules: list[str]) -> None:
     Raises:
         ConfigError: a module cannot be found.
     """
-    for point in entry_points(group="rlkd_run.plugins"):
-        point.load()
+    _load_entry_points()
     for module in modules:
         try:
             importlib.import_module(module)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from composed import composed
 
 from rlkd_run.config import composition
 from rlkd_run.config.composition import _compose as compose
@@ -42,20 +43,32 @@ def choices_of(group: str) -> list[str]:
     return sorted(choice.stem for choice in (config_folder() / group).glob("*.yaml"))
 
 
+NETWORKS = [name for name in choices_of("teacher") if name != "timm"]  # which needs a model
+
+
 @pytest.mark.no_cover  # which doubles the time of composing
-@pytest.mark.parametrize("group", [*GROUPS, "pair"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_composes_as_teacher_and_as_student(name: str) -> None:
+    overrides = (f"teacher={name}", f"student={name}")
+    assert only(*overrides) == composed(*overrides)  # which other tests rely on
+
+
+def test_teachers_can_be_students() -> None:
+    assert choices_of("student") == choices_of("teacher")
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("group", [group for group in [*GROUPS, "pair"] if group not in ("teacher", "student")])
 def test_every_yaml_composes(group: str) -> None:
     """As one sweep over a group; what cannot go along by itself follows below."""
-    alone = {
-        "teacher": ["timm"],
-        "student": ["timm"],
-        "task": ["evaluate", "export"],
-        "dataset": ["folder", "imagenet"],
-    }
+    alone = {"task": ["evaluate", "export"], "dataset": ["folder", "imagenet"]}
     choices = [choice for choice in choices_of(group) if choice not in alone.get(group, [])]
     extra = ["temperature=fixed"] if group == "method" else []  # some methods have no temperature
     assert choices
-    assert len(compose_command([f"{group}={','.join(choices)}", *extra]).runs) == len(choices)
+    runs = compose_command([f"{group}={','.join(choices)}", *extra]).runs
+    assert len(runs) == len(choices)
+    if group != "pair":
+        assert runs == [composed(f"{group}={choice}", *extra) for choice in choices]
 
 
 # How each is narrowed here, and how many runs remain.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 
 import pytest
+from composed import composed
 
 from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash, teacher_folder, teacher_folder_name
@@ -15,10 +15,10 @@ from rlkd_run.config.runconfig import RunConfig
 pytestmark = pytest.mark.no_cover
 
 
-@functools.cache
 def only(*overrides: str) -> RunConfig:
-    (run,) = compose_command(overrides).runs
-    return run
+    if any(override.startswith("experiment=") for override in overrides):
+        return compose_command(overrides).runs[0]
+    return composed(*overrides)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from composed import composed
 from golden import BATCH, U, V, golden
 from torch import nn
 
@@ -63,7 +64,7 @@ def test_the_best_start_needs_a_validation_split() -> None:
 def trainer(*overrides: str) -> Trainer:
     small = ["dataset=digits", "dataset.train_limit=110", "teacher=resnet14", "student=resnet8", "recipe.epochs=4",
              "recipe.batch_size=16", "method=annealing", "temperature=fixed"]  # fmt: skip
-    (config,) = compose_command([*small, *overrides]).runs
+    config = composed(*small, *overrides)
     dataset = open_data(config, CPU)
     objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
     return Trainer(objective, dataset.train_batches(16, 0), Schedule.of(config.recipe), CPU)

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
+from composed import composed
 from golden import golden
 from torch import Tensor, nn
 
-from rlkd_run.config.composition import compose_command
 from rlkd_run.config.related_methods import InfoFlowOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.base import Setting
@@ -104,14 +104,14 @@ def test_nothing_hides_a_feature_that_is_not_finite() -> None:
 
 
 def test_the_authors_weights_in_their_50_epochs() -> None:
-    (config,) = compose_command(["method=infoflow", "temperature=fixed", "recipe.epochs=50"]).runs
+    config = composed("method=infoflow", "temperature=fixed", "recipe.epochs=50")
     method = infoflow(config.method.decay_epochs)
     table = {1: "100.0", 2: "70.0", 3: "49.0", 4: "34.3", 5: "24.0", 6: "16.8", 11: "2.82", 14: "0.97", 21: "0.08"}
     assert {epoch: method.stage_weight(epoch) for epoch in table} == {e: golden(text) for e, text in table.items()}
 
 
 def test_weights_in_240_epochs() -> None:
-    (config,) = compose_command(["method=infoflow", "temperature=fixed", "recipe.epochs=240"]).runs
+    config = composed("method=infoflow", "temperature=fixed", "recipe.epochs=240")
     method = infoflow(config.method.decay_epochs)
     assert [method.stage_weight(epoch) for epoch in (1, 6, 11)] == pytest.approx([100, 70, 49])
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from composed import composed
 from golden import BATCH, U, V, Y, golden
 from torch import Tensor, nn
 
-from rlkd_run.config.composition import compose_command
 from rlkd_run.config.logit_methods import DISTOptions, DKDOptions, DTKDOptions, TTMOptions
 from rlkd_run.config.methods import KDOptions
 from rlkd_run.errors import ConfigError
@@ -134,27 +134,29 @@ def test_dkd_survives_probabilities_that_underflow(target: int) -> None:
 
 
 def by_pair(method: str, pairs: Iterable[str]) -> dict[str, Any]:
-    runs = compose_command([f"method={method}", "temperature=fixed", f"pair={','.join(pairs)}"]).runs
-    return {f"{run.teacher.model}-{run.student.model}": run.method for run in runs}
+    options = {}
+    for pair in pairs:
+        teacher, student = pair.split("-")
+        run = composed(f"method={method}", "temperature=fixed", f"teacher={teacher}", f"student={student}")
+        options[pair] = run.method
+    return options
 
 
-@pytest.mark.no_cover  # the measurement doubles the time that composing takes
 def test_dkd_weights_by_pair() -> None:
     plain = by_pair("dkd", ["resnet56-resnet20", "resnet32x4-resnet8x4"])
     assert {pair: options.beta for pair, options in plain.items()} == {
         "resnet56-resnet20": 2,
         "resnet32x4-resnet8x4": 8,
     }
-    (run,) = compose_command(["method=dkd", "teacher=resnet32x4", "method.beta=3"]).runs
-    assert run.method.beta == 3
+    assert composed("method=dkd", "teacher=resnet32x4", "method.beta=3").method.beta == 3
     published = {
         "resnet56-resnet20": 2, "resnet110-resnet32": 2, "resnet32x4-resnet8x4": 8, "vgg13-vgg8": 6,
         "wrn_40_2-wrn_16_2": 6, "wrn_40_2-wrn_40_1": 6, "resnet32x4-shufflenet_v1": 8, "resnet32x4-shufflenet_v2": 8,
         "vgg13-mobilenet_v2": 6, "resnet50-mobilenet_v2": 8, "wrn_40_2-shufflenet_v1": 8, "resnet50-vgg8": 2,
     }  # fmt: skip
-    composed = by_pair("dkd_mdistiller", published)
-    assert {pair: options.beta for pair, options in composed.items()} == published
-    assert {(options.alpha, options.warmup_epochs, options.ce_weight) for options in composed.values()} == {(1, 20, 1)}
+    found = by_pair("dkd_mdistiller", published)
+    assert {pair: options.beta for pair, options in found.items()} == published
+    assert {(options.alpha, options.warmup_epochs, options.ce_weight) for options in found.values()} == {(1, 20, 1)}
 
 
 # --- DTKD -------------------------------------------------------------------------------------------------------------
@@ -176,7 +178,6 @@ def test_dtkd_parts() -> None:
     assert values["kl"].item() == golden("0.4799989")
 
 
-@pytest.mark.no_cover  # the measurement doubles the time that composing takes
 def test_dtkd_weights_by_pair() -> None:
     published = {
         "resnet110-resnet32": (1, 0.5), "resnet56-resnet20": (1, 0.5), "wrn_40_2-wrn_40_1": (1, 0.5),
@@ -184,9 +185,9 @@ def test_dtkd_weights_by_pair() -> None:
         "resnet32x4-shufflenet_v1": (3, 1), "resnet32x4-shufflenet_v2": (3, 1), "vgg13-mobilenet_v2": (3, 1),
         "resnet50-mobilenet_v2": (3, 2), "wrn_40_2-shufflenet_v1": (2, 0.5),
     }  # fmt: skip
-    composed = by_pair("dtkd", published)
-    assert {pair: (options.alpha, options.beta) for pair, options in composed.items()} == published
-    assert {(options.tau, options.warmup_epochs, options.ce_weight) for options in composed.values()} == {(4, 20, 1)}
+    found = by_pair("dtkd", published)
+    assert {pair: (options.alpha, options.beta) for pair, options in found.items()} == published
+    assert {(options.tau, options.warmup_epochs, options.ce_weight) for options in found.values()} == {(4, 20, 1)}
 
 
 # --- LSKD -------------------------------------------------------------------------------------------------------------
@@ -209,8 +210,8 @@ def test_lskd() -> None:
 
 
 def test_lskd_by_name_is_standardised_kd() -> None:
-    (run,) = compose_command(["method=lskd", "temperature=fixed", "temperature.value=2"]).runs
-    assert (run.method.ce_weight, run.method.kl_weight, run.method.standardise) == (0.1, 9, True)
+    method = composed("method=lskd", "temperature=fixed", "temperature.value=2").method
+    assert (method.ce_weight, method.kl_weight, method.standardise) == (0.1, 9, True)
 
 
 def test_equal_logits_have_a_gradient() -> None:

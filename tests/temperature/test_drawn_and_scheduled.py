@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from composed import composed
 from torch import Tensor
 
 from rlkd_run.config.composition import compose_command
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.no_cover
 
 
 def policy(*overrides: str) -> Policy:
-    (config,) = compose_command([f"recipe.batch_size={BATCH}", *overrides]).runs
+    config = composed(f"recipe.batch_size={BATCH}", *overrides)
     built = TEMPERATURES[config.temperature.name].load()(
         config.temperature, PolicySetting(config, 10, BATCH * STEPS, STEPS, torch.device("cpu"))
     )

@@ -6,10 +6,10 @@ import functools
 
 import pytest
 import torch
+from composed import composed
 from golden import U, V, Y, golden
 from torch import Tensor
 
-from rlkd_run.config.composition import compose_command
 from rlkd_run.config.temperatures import CTKDInstanceOptions, CTKDOptions, DTKDPolicyOptions, StdOptions
 from rlkd_run.methods.base import softened_divergence
 from rlkd_run.methods.logits import standardise
@@ -23,7 +23,7 @@ from rlkd_run.temperature.lskd_std import LogitStd
 
 @functools.cache
 def setting(classes: int = 4, seed: int = 0) -> PolicySetting:
-    (config,) = compose_command(["recipe.batch_size=8", f"seed={seed}"]).runs
+    config = composed("recipe.batch_size=8", f"seed={seed}")
     return PolicySetting(config, classes, 32, 4, torch.device("cpu"))
 
 

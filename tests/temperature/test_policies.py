@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from composed import composed
 
-from rlkd_run.config.composition import compose_command
 from rlkd_run.config.temperatures import FixedOptions, RLKDOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.protocol import Observation
@@ -15,7 +15,7 @@ from rlkd_run.temperature.rlkd import RLKD
 
 
 def setting(*overrides: str, steps: int = 4) -> PolicySetting:
-    (config,) = compose_command(["recipe.batch_size=8", *overrides]).runs
+    config = composed("recipe.batch_size=8", *overrides)
     return PolicySetting(config, 10, 8 * steps, steps, torch.device("cpu"))
 
 
