@@ -14,22 +14,22 @@ from support import Ended, command
 
 LONGEST = (
     "test_every_choice.py",
-    "test_capture.py",
     "test_learning.py",
     "test_combinations.py",
+    "test_capture.py",
     "test_composition.py",
-    "test_command.py",
     "test_launchers.py",
     "test_interruption.py",
+    "test_command.py",
     "test_training.py",
-    "test_fast_path.py",
-    "test_real_images.py",
-    "test_tuning.py",
-    "test_teacher_cache.py",
     "test_readme.py",
-    "test_agent.py",
+    "test_fast_path.py",
+    "test_tuning.py",
+    "test_real_images.py",
     "test_sweeps.py",
     "test_bench_scripts.py",
+    "test_agent_resume.py",
+    "test_agent.py",
 )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import random
 import signal
 import subprocess
@@ -44,11 +43,7 @@ def metrics(root: str) -> list[dict[str, str]]:
 
 
 def start_sweep(*arguments: str) -> subprocess.Popen[str]:
-    # Without the measuring of coverage: a process that is killed could not report it, and would start more slowly.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    return subprocess.Popen(
-        command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def checkpoints(root: str) -> set[str]:

@@ -89,9 +89,7 @@ def test_a_pre_empted_job_of_submitit_is_requeued_and_resumes() -> None:
         "runtime.checkpoint_minutes=1e-6",
         "hydra/launcher=submitit_local",
     ]
-    process = subprocess.Popen(
-        command(*JOBS, *long), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
-    )
+    process = subprocess.Popen(command(*JOBS, *long), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (saved := list(Path("outputs/runs").glob("*/checkpoints/*.pt"))):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
