@@ -6,10 +6,11 @@
     python scripts/bench.py --variant "default:" --variant "plain:runtime.channels_last=false"
 
 Every case (pair x method x policy x variant) and the reference loop (scripts/reference_loop.py) live in a process of
-their own, all started first. Then they are measured one at a time, in turn, again and again: what disturbs the machine
-for a while disturbs all cases of a repeat, and a ratio is the median of the ratios within the repeats. After that come,
-once each, the peak memory, the parts of a step (instrumented, so a little slower), on a GPU the kernels, and the rates
-of the machine that the lower bound is made of.
+their own, all started first. Where the teacher's answers are kept, a process before it has computed those that will be
+asked for (the views of every repeat are the same), so that the cache is a warm one. Then the cases are measured one at
+a time, in turn, again and again: what disturbs the machine for a while disturbs all cases of a repeat, and a ratio is
+the median of the ratios within the repeats. After that come, once each, the peak memory, the parts of a step
+(instrumented, so a little slower), on a GPU the kernels, and the rates of the machine that the lower bound is made of.
 
 Images are random unless --data names a folder of CIFAR-100: the cost of a step does not depend on what they show. A
 step is that of training alone, without evaluation, records and progress bar. RLKD is measured in epoch 21 of 240, where
@@ -21,7 +22,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,17 +89,23 @@ def cases_of(given: argparse.Namespace) -> list[Case]:
         raise ValueError("two variants have the same label")
     reference = not given.no_reference
     cases = plan(given.pairs, given.methods, given.policies, variants, given.batch, given.override, reference=reference)
-    for case in cases:
+    for number, case in enumerate(cases):
         (config,) = compose_command(case.overrides).runs
         if config.recipe.batch_size != case.batch:
             raise ValueError(f"{case.name}: the batch size is set by --batch, not by an override")
         if not given.epoch <= config.recipe.epochs:
             raise ValueError(f"{case.name}: --epoch {given.epoch} is beyond the {config.recipe.epochs} of the recipe")
+        if case.kind == "project":
+            cases[number] = case._replace(keeps_answers=config.runtime.teacher_cache != "none")
     return cases
 
 
 def measure(
-    given: argparse.Namespace, cases: list[Case], children: dict[str, Child], load_before: float
+    given: argparse.Namespace,
+    cases: list[Case],
+    children: dict[str, Child],
+    start: Callable[[Case], Child],
+    load_before: float,
 ) -> dict[str, Any]:
     """All that is measured, by name of the case."""
     for child in children.values():
@@ -111,8 +119,13 @@ def measure(
         f"{given.images} {'random ' if given.data is None else ''}images, epoch {given.epoch}\n",
         flush=True,
     )
-    for child in children.values():  # all of what is repeated, so that a lazy cache is warm
-        child.ask("run", steps, given.epoch)
+    for case in cases:
+        children[case.name].ask("run", steps, given.epoch)
+        if case.keeps_answers:  # to the views that every repeat draws: a later run, which finds them, is measured
+            children[case.name].close()
+            children[case.name] = start(case)
+            children[case.name].ready()
+            children[case.name].ask("run", steps, given.epoch)
     runs: dict[str, list[dict[str, float]]] = {case.name: [] for case in cases}
     for repeat in range(given.repeats):
         turn = repeat % len(cases)  # nobody is always the first
@@ -254,16 +267,21 @@ def main() -> int:
         return 2
     load_before = load()
     children: dict[str, Child] = {}
-    try:
-        for case in cases:
-            children[case.name] = case.start(given.images, given.data)
-        result = measure(given, cases, children, load_before)
-    except ChildError as error:
-        print(error, file=sys.stderr)
-        return 1
-    finally:
-        for child in children.values():
-            child.close()
+    with tempfile.TemporaryDirectory(prefix="rlkd-run-bench-") as answers:
+
+        def start(case: Case) -> Child:
+            return case.start(given.images, given.data, f"{answers}/{cases.index(case)}")
+
+        try:
+            for case in cases:
+                children[case.name] = start(case)
+            result = measure(given, cases, children, start, load_before)
+        except ChildError as error:
+            print(error, file=sys.stderr)
+            return 1
+        finally:
+            for child in children.values():
+                child.close()
     conclude(cases, result)
     show(cases, result)
     if given.json is not None:

@@ -72,6 +72,43 @@ def test_the_benchmark_compares_with_the_reference_loop() -> None:
     assert cases[project]["times_reference"].keys() == SPREAD
 
 
+class Told:
+    """Stands in for a `Child` of bench.py: notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def ready(self) -> None:
+        self.asked.append("ready")
+
+    def ask(self, method: str, *arguments: Any) -> Any:
+        self.asked.append(method)
+        times = dict.fromkeys(("ms_per_step", "images_per_second", "epoch_start_ms", "processor_ms_per_step"), 1.0)
+        return times if method == "run" else {"device": "cpu"}
+
+    def close(self) -> None:
+        self.asked.append("close")
+
+
+def test_a_warm_cache_was_filled_by_a_process_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import bench
+
+    monkeypatch.setattr(bench, "where", lambda *facts: {})
+    monkeypatch.setattr(bench, "in_words", lambda found: "")
+    given = bench.arguments(["--quick", "--variant", "live:", "--variant", "warm:runtime.teacher_cache=lazy"])
+    cases = [case for case in bench.cases_of(given) if case.policy == "fixed"]
+    assert [case.keeps_answers for case in cases] == [False, False, True]
+    first, second = ({case.name: Told() for case in cases} for _ in range(2))
+    bench.measure(given, cases, dict(first), lambda case: second[case.name], 0.0)
+    loop, live, warm = (case.name for case in cases)
+    assert first[warm].asked == ["ready", "facts", "run", "close"]
+    assert second[warm].asked[:2] == ["ready", "run"]
+    assert second[warm].asked.count("run") == first[live].asked.count("run") == 1 + given.repeats
+    assert not second[live].asked
+    assert not second[loop].asked
+
+
 class Here:
     """Stands in for a `Child` without a process: importing torch in another one takes longer than all the rest."""
 

@@ -122,9 +122,10 @@ class Project(Measured):
         overrides: as typed to `rlkd-run`.
         images: in the training set.
         data: folder of CIFAR-100; None: random images.
+        answers: folder for the teacher's answers, if the overrides keep them; None: one that lives as long as this.
     """
 
-    def __init__(self, overrides: list[str], images: int, data: str | None) -> None:
+    def __init__(self, overrides: list[str], images: int, data: str | None, answers: str | None = None) -> None:
         (config,) = compose_command(overrides).runs
         self.device = prepare(config.runtime)
         probe = config.agent.probe_images if config.uses_agent and config.agent.reward == "probe" else 0
@@ -133,13 +134,13 @@ class Project(Measured):
             raw_images(images, config.dataset, data),
             Loading(self.device, channels_last=config.runtime.channels_last, probe_images=probe),
         )
+        torch.manual_seed(0)
         teacher = teachers.build(config, dataset, self.device)
         self.objective = build(config, dataset, teacher, self.device)
         loader = dataset.train_batches(config.recipe.batch_size, 0)
-        if config.runtime.teacher_cache != "none":
-            # Epochs are repeated with the same crops, so that after the warm-up a lazy cache is a warm one.
-            self._cache = tempfile.TemporaryDirectory(prefix="rlkd-run-bench-")
-            config = replace(config, runtime=replace(config.runtime, cache_root=self._cache.name))
+        if answers is None:
+            self._own = tempfile.TemporaryDirectory(prefix="rlkd-run-bench-")
+        config = replace(config, runtime=replace(config.runtime, cache_root=answers or self._own.name))
         self.objective.answers = teacher_for(config, self.objective.teacher, loader, dataset)
         if config.runtime.compile == "all":
             self.objective.student.compile(config.recipe.batch_size, in_graph=config.runtime.capture)
