@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import time
 from collections.abc import Mapping
@@ -54,6 +55,7 @@ class AnswerStore:
         self.rows = rows
         self._dtype = PRECISIONS[precision]
         self._lock: IO[str] | None = None
+        self._maps: dict[str, mmap.mmap] = {}
         size = self._dtype.itemsize
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -71,6 +73,7 @@ class AnswerStore:
                 "runtime.teacher_cache=none does without, runtime.teacher_cache_precision=fp16 takes half."
             ) from error
         self._known = torch.from_numpy(self._mask).bool()
+        self._advise("MADV_RANDOM")
 
     def _take_room(self, sizes: Mapping[str, int]) -> None:
         """Bring the files to their size, in bytes by name; one process does, and others wait for it.
@@ -95,7 +98,15 @@ class AnswerStore:
         return [name for name, path in paths.items() if not path.exists() or path.stat().st_size < sizes[name]]
 
     def _map(self, name: str, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        return np.memmap(self.folder / f"{name}.bin", dtype=np.uint8, mode="r+", shape=(size,))
+        with open(self.folder / f"{name}.bin", "r+b") as file:
+            self._maps[name] = mmap.mmap(file.fileno(), size)
+        return np.frombuffer(self._maps[name], np.uint8)
+
+    def _advise(self, advice: str) -> None:
+        """Tell the system how the values will be read. Left alone, it reads 128 KiB around every row."""
+        if hasattr(mmap, advice):
+            for name in self._values:
+                self._maps[name].madvise(getattr(mmap, advice))
 
     def lock(self, *, wait: bool) -> bool:
         """Become the one that writes; False if another process is and `wait` is not given."""
@@ -137,7 +148,10 @@ class AnswerStore:
 
     def on_device(self, device: torch.device) -> dict[str, Tensor]:
         """All rows, copied to a device."""
-        return {name: values.to(device) for name, values in self._values.items()}
+        self._advise("MADV_SEQUENTIAL")
+        copies = {name: values.to(device) for name, values in self._values.items()}
+        self._advise("MADV_RANDOM")
+        return copies
 
     def bytes(self) -> int:
         """Size of the values."""
