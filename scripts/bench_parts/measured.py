@@ -138,9 +138,11 @@ class Project(Measured):
         teacher = teachers.build(config, dataset, self.device)
         self.objective = build(config, dataset, teacher, self.device)
         loader = dataset.train_batches(config.recipe.batch_size, 0)
-        if answers is None:
-            self._own = tempfile.TemporaryDirectory(prefix="rlkd-run-bench-")
-        config = replace(config, runtime=replace(config.runtime, cache_root=answers or self._own.name))
+        if config.runtime.teacher_cache != "none":
+            if answers is None:
+                self._own = tempfile.TemporaryDirectory(prefix="rlkd-run-bench-")
+                answers = self._own.name
+            config = replace(config, runtime=replace(config.runtime, cache_root=answers))
         self.objective.answers = teacher_for(config, self.objective.teacher, loader, dataset)
         if config.runtime.compile == "all":
             self.objective.student.compile(config.recipe.batch_size, in_graph=config.runtime.capture)
