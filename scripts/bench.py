@@ -23,7 +23,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,8 @@ def arguments(typed: Sequence[str] | None = None) -> argparse.Namespace:
     return given
 
 
-def cases_of(given: argparse.Namespace) -> list[Case]:
-    """The cases asked for, each of which composes.
+def cases_of(given: argparse.Namespace, folder: str) -> list[Case]:
+    """The cases asked for, each of which composes; what they keep goes into `folder`.
 
     Raises:
         ConfigError, ValueError: one does not.
@@ -95,17 +95,13 @@ def cases_of(given: argparse.Namespace) -> list[Case]:
             raise ValueError(f"{case.name}: the batch size is set by --batch, not by an override")
         if not given.epoch <= config.recipe.epochs:
             raise ValueError(f"{case.name}: --epoch {given.epoch} is beyond the {config.recipe.epochs} of the recipe")
-        if case.kind == "project":
-            cases[number] = case._replace(keeps_answers=config.runtime.teacher_cache != "none")
+        if case.kind == "project" and config.runtime.teacher_cache != "none":
+            cases[number] = case._replace(answers=f"{folder}/{number}")
     return cases
 
 
 def measure(
-    given: argparse.Namespace,
-    cases: list[Case],
-    children: dict[str, Child],
-    start: Callable[[Case], Child],
-    load_before: float,
+    given: argparse.Namespace, cases: list[Case], children: dict[str, Child], load_before: float
 ) -> dict[str, Any]:
     """All that is measured, by name of the case."""
     for child in children.values():
@@ -121,9 +117,9 @@ def measure(
     )
     for case in cases:
         children[case.name].ask("run", steps, given.epoch)
-        if case.keeps_answers:  # to the views that every repeat draws: a later run, which finds them, is measured
+        if case.answers:  # to the views that every repeat draws: a later run, which finds them, is measured
             children[case.name].close()
-            children[case.name] = start(case)
+            children[case.name] = case.start(given.images, given.data)
             children[case.name].ready()
             children[case.name].ask("run", steps, given.epoch)
     runs: dict[str, list[dict[str, float]]] = {case.name: [] for case in cases}
@@ -260,22 +256,18 @@ def without_empty(head: list[str], rows: list[list[str]]) -> tuple[list[str], li
 
 def main() -> int:
     given = arguments()
-    try:
-        cases = cases_of(given)
-    except (ConfigError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    load_before = load()
-    children: dict[str, Child] = {}
-    with tempfile.TemporaryDirectory(prefix="rlkd-run-bench-") as answers:
-
-        def start(case: Case) -> Child:
-            return case.start(given.images, given.data, f"{answers}/{cases.index(case)}")
-
+    with tempfile.TemporaryDirectory(prefix="rlkd-run-bench-") as folder:
+        try:
+            cases = cases_of(given, folder)
+        except (ConfigError, ValueError) as error:
+            print(error, file=sys.stderr)
+            return 2
+        load_before = load()
+        children: dict[str, Child] = {}
         try:
             for case in cases:
-                children[case.name] = start(case)
-            result = measure(given, cases, children, start, load_before)
+                children[case.name] = case.start(given.images, given.data)
+            result = measure(given, cases, children, load_before)
         except ChildError as error:
             print(error, file=sys.stderr)
             return 1

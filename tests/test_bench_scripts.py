@@ -97,10 +97,11 @@ def test_a_warm_cache_was_filled_by_a_process_before(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(bench, "where", lambda *facts: {})
     monkeypatch.setattr(bench, "in_words", lambda found: "")
     given = bench.arguments(["--quick", "--variant", "live:", "--variant", "warm:runtime.teacher_cache=lazy"])
-    cases = [case for case in bench.cases_of(given) if case.policy == "fixed"]
-    assert [case.keeps_answers for case in cases] == [False, False, True]
+    cases = [case for case in bench.cases_of(given, "folder") if case.policy == "fixed"]
+    assert [case.answers for case in cases] == [None, None, "folder/2"]
     first, second = ({case.name: Told() for case in cases} for _ in range(2))
-    bench.measure(given, cases, dict(first), lambda case: second[case.name], 0.0)
+    monkeypatch.setattr(bench.Case, "start", lambda case, *arguments: second[case.name])
+    bench.measure(given, cases, dict(first), 0.0)
     loop, live, warm = (case.name for case in cases)
     assert first[warm].asked == ["ready", "facts", "run", "close"]
     assert second[warm].asked[:2] == ["ready", "run"]

@@ -41,7 +41,7 @@ class Case(NamedTuple):
         batch: images a step.
         reference: name of the case that does the same work in the reference loop; None if none does.
         first: name of the project's case with the first variant; None of a reference.
-        keeps_answers: whether the teacher's answers are kept (runtime.teacher_cache).
+        answers: folder for the teacher's answers where they are kept (runtime.teacher_cache), else None.
     """
 
     name: str
@@ -51,14 +51,14 @@ class Case(NamedTuple):
     batch: int
     reference: str | None = None
     first: str | None = None
-    keeps_answers: bool = False
+    answers: str | None = None
 
-    def start(self, images: int, data: str | None, answers: str | None = None) -> Child:
+    def start(self, images: int, data: str | None) -> Child:
         """The case in a process of its own. See `measured.Project` for the arguments."""
         shared = {"overrides": list(self.overrides), "images": images, "data": data}
         if self.kind == "reference":
             return Child("bench_parts.measured:Reference", **shared, agent=self.policy == "rlkd")
-        return Child("bench_parts.measured:Project", **shared, answers=answers)
+        return Child("bench_parts.measured:Project", **shared, answers=self.answers)
 
 
 def overrides_of(pair: str, method: str, policy: str, batch: int, common: Sequence[str]) -> tuple[str, ...]:

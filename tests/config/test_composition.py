@@ -121,7 +121,7 @@ def test_experiments_sweep_the_papers_pairs(name: str, pairs: int) -> None:
      ["teacher=timm", "teacher.model=resnet10t"], ["student=timm", "student.model=resnet10t"]],
 )  # fmt: skip
 def test_what_needs_another_option_composes_with_it(overrides: list[str]) -> None:
-    assert only(*overrides)
+    assert only(*overrides) == composed(*overrides)
 
 
 @pytest.mark.parametrize("task", ["evaluate", "export"])
@@ -152,7 +152,9 @@ def test_epochs_move_the_schedule_in_proportion(epochs: int, milestones: list[in
 
 
 def test_what_is_set_does_not_move() -> None:
-    run = only("recipe.epochs=24", "agent.warmup_epochs=5", "agent.train_every=3", "recipe.milestones=[4,8]")
+    overrides = ("recipe.epochs=24", "agent.warmup_epochs=5", "agent.train_every=3", "recipe.milestones=[4,8]")
+    run = only(*overrides)
+    assert run == composed(*overrides)
     assert (run.agent.warmup_epochs, run.agent.train_every, run.recipe.milestones) == (5, 3, [4, 8])
 
 
