@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -36,33 +34,6 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, so that at the end no process waits for one of them."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
-
-
-@pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Let `no_cover` hold in the workers of pytest-xdist too, where pytest-cov stops only one of two measurements."""
-    with nullcontext() if item.get_closest_marker("no_cover") is None else _unmeasured():
-        return (yield)
-
-
-@contextmanager
-def _unmeasured() -> Iterator[None]:
-    tracing = sys.gettrace()
-    sys.settrace(None)
-    try:
-        yield
-    finally:
-        sys.settrace(tracing)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _hydra_is_not_measured() -> Iterator[None]:
-    """Coverage notices every line that Hydra runs, though it counts none of them; that takes as long as Hydra does."""
-    from rlkd_run.config import composition
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composition, "compose", _unmeasured()(composition.compose))
-        yield
 
 
 @pytest.fixture(autouse=True)

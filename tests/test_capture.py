@@ -20,9 +20,6 @@ from rlkd_run.seeding import derive_seed
 from rlkd_run.temperature.base import Policy
 from rlkd_run.training import Trainer
 
-# Every step is of the whole recipe; nothing else of it is new here.
-pytestmark = pytest.mark.no_cover
-
 CPU = torch.device("cpu")
 EPOCHS, FULL = 4, 5  # full batches an epoch; a short one follows
 WITHOUT_AGENT = 3  # epochs, enough for what changes from one to the next

@@ -28,9 +28,6 @@ from rlkd_run.schedule import Schedule
 from rlkd_run.temperature.base import PolicySetting
 from rlkd_run.training import Trainer
 
-# Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
-pytestmark = pytest.mark.no_cover
-
 BATCH = 16
 
 

@@ -20,9 +20,6 @@ from rlkd_run.seeding import derive_seed
 from rlkd_run.teacher_cache import teacher_for
 from rlkd_run.training import Trainer
 
-# Every step is of the whole recipe; nothing new is reached here.
-pytestmark = pytest.mark.no_cover
-
 CPU = torch.device("cpu")
 STEPS = 50
 # At the full learning rate training itself blows roundings up, whatever they come from.

@@ -6,8 +6,6 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -20,7 +18,6 @@ def script() -> ModuleType:
     return module
 
 
-@pytest.mark.no_cover  # it composes every choice
 def test_the_page_is_what_its_script_writes() -> None:
     module = script()
     assert module.PAGE == ROOT / "docs" / "methods.md"

@@ -27,7 +27,6 @@ def commands() -> list[str]:
     return list(dict.fromkeys(line.split("  #")[0].strip() for line in found))
 
 
-@pytest.mark.no_cover  # composing is tested elsewhere
 @pytest.mark.parametrize("command", commands())
 def test_its_commands_compose(command: str) -> None:
     overrides = [word for word in shlex.split(command)[1:] if "=" in word]

@@ -19,9 +19,6 @@ from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.training import Trainer
 
-# Nothing new is reached here, and the measurement of coverage takes half as long again.
-pytestmark = pytest.mark.no_cover
-
 CPU = torch.device("cpu")
 SMALL = ["dataset=digits", "dataset.train_limit=110", "teacher=resnet14", "student=resnet8", "recipe.epochs=3",
          "recipe.batch_size=16"]  # fmt: skip

@@ -11,9 +11,6 @@ from states import same, stored
 
 from rlkd_run.config.agent import AgentOptions
 
-# Nothing new is reached here, and the measurement of coverage takes half as long again.
-pytestmark = pytest.mark.no_cover
-
 STEPS = 14
 CASES: dict[str, dict[str, Any]] = {
     "paper": {"rollout_steps": 4},

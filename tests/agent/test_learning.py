@@ -12,9 +12,6 @@ from torch import Tensor
 
 from rlkd_run.protocol import Observation
 
-# Hundreds of updates reach nothing that one does not.
-pytestmark = pytest.mark.no_cover
-
 BATCH = 64
 
 

@@ -46,7 +46,6 @@ def choices_of(group: str) -> list[str]:
 NETWORKS = [name for name in choices_of("teacher") if name != "timm"]  # which needs a model
 
 
-@pytest.mark.no_cover  # which doubles the time of composing
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_composes_as_teacher_and_as_student(name: str) -> None:
     overrides = (f"teacher={name}", f"student={name}")
@@ -57,7 +56,6 @@ def test_teachers_can_be_students() -> None:
     assert choices_of("student") == choices_of("teacher")
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("group", [group for group in [*GROUPS, "pair"] if group not in ("teacher", "student")])
 def test_every_yaml_composes(group: str) -> None:
     """As one sweep over a group; what cannot go along by itself follows below."""
@@ -87,7 +85,6 @@ EXPERIMENTS = {
 }
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("name", choices_of("experiment"))
 def test_every_experiment_is_its_whole_sweep(name: str) -> None:
     narrowed, count = EXPERIMENTS[name]

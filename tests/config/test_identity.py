@@ -11,9 +11,6 @@ from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash, teacher_folder, teacher_folder_name
 from rlkd_run.config.runconfig import RunConfig
 
-# Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
-pytestmark = pytest.mark.no_cover
-
 
 def only(*overrides: str) -> RunConfig:
     if any(override.startswith("experiment=") for override in overrides):

@@ -15,9 +15,6 @@ from support import TINY, Ended
 
 from rlkd_run.models.build import build_model
 
-# Nothing new is reached here, and the measurement of coverage takes half as long again.
-pytestmark = pytest.mark.no_cover
-
 
 def everything() -> set[Path]:
     """All that lies here, hidden or not."""

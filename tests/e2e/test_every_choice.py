@@ -25,9 +25,6 @@ from rlkd_run.data.resident import RawImages
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.protocol import Batch
 
-# Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
-pytestmark = pytest.mark.no_cover
-
 CHANCE = 5.0  # top-5 accuracy, which a few hundred images tell better than top-1
 # Where the defaults are made for many epochs or for larger networks.
 OPTIONS = {

@@ -21,9 +21,6 @@ from rlkd_run.config.methods import FeatureOptions
 from rlkd_run.config.registry import METHODS
 from rlkd_run.protocol import Mix
 
-# Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
-pytestmark = pytest.mark.no_cover
-
 WITH_KL = [name for name, entry in METHODS.items() if issubclass(entry.options, FeatureOptions)]
 
 

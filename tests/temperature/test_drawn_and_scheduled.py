@@ -17,9 +17,6 @@ from rlkd_run.temperature.base import Policy, PolicySetting
 
 STEPS, BATCH = 50, 64
 
-# Nothing new is reached here, and the measurement of coverage doubles the time that composing takes.
-pytestmark = pytest.mark.no_cover
-
 
 def policy(*overrides: str) -> Policy:
     config = composed(f"recipe.batch_size={BATCH}", *overrides)
