@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import tempfile
 import time
 from collections.abc import Callable
@@ -63,8 +64,11 @@ class Measured:
     def run(self, number: int, epoch: int) -> dict[str, float]:
         """Time `number` steps, at least 2, without instruments.
 
-        The first step is timed apart, because it carries what an epoch does once (shuffling, plans, workers).
+        The first step is timed apart, because it carries what an epoch does once (shuffling, plans, workers). A
+        full garbage collection, which Python does once in some thousand steps and which takes as long as one or two
+        of them, is done before: in a few steps it would weigh too much.
         """
+        gc.collect()
         clock = _Clock(self.wait)
         self.train(number, epoch, clock.after_step)
         return clock.read(number)
@@ -72,6 +76,7 @@ class Measured:
     def split(self, number: int, epoch: int) -> dict[str, float]:
         """Milliseconds a step by part; their sum is the instrumented step, a little longer than the real one."""
         spans = Spans(self.wait)
+        gc.collect()
         self.wait()
         began = time.perf_counter()
         with self.in_parts(spans):
