@@ -15,7 +15,7 @@ from rlkd_run.auxiliary import STUDENT, taught_by
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset
 from rlkd_run.device import prepare
-from rlkd_run.errors import ConfigError
+from rlkd_run.errors import ConfigError, RunError
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.evaluation import evaluate as measure
 from rlkd_run.experiment import open_data
@@ -59,6 +59,7 @@ def export(config: RunConfig) -> None:
 
     Raises:
         ConfigError: the folder does not hold a finished distillation, or ONNX is asked for without its packages.
+        RunError: torch's exporter to ONNX gives up; weights and card are written.
     """
     folder, stored = _finished_run(config)
     device = prepare(replace(config.runtime, device="cpu"))
@@ -110,19 +111,25 @@ def _write_onnx(student: nn.Module, dataset: Dataset, path: Path) -> None:
     """ONNX with a free batch size; input ``images`` normalised as the card says, output ``logits``."""
     try:
         import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
+        import onnxscript
     except ModuleNotFoundError as error:
         raise ConfigError(f"task.onnx=true needs the package {error.name}: pip install 'rlkd-run[onnx]'.") from error
     images = torch.zeros(2, *dataset.image_shape)
     batch = torch.export.Dim("batch")
-    program = torch.onnx.export(
-        student.to(memory_format=torch.contiguous_format),
-        (images,),
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=({0: batch},),
-        dynamo=True,
-        verbose=False,
-    )
+    try:
+        program = torch.onnx.export(
+            student.to(memory_format=torch.contiguous_format),
+            (images,),
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=({0: batch},),
+            dynamo=True,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:  # torch 2.6 with an onnxscript of later years, for one
+        raise RunError(
+            f"torch {torch.__version__} could not translate the student to ONNX with onnxscript "
+            f"{onnxscript.__version__} (a newer torch usually helps); weights and card are written to {path.parent}."
+        ) from error
     assert program is not None
     program.save(path)

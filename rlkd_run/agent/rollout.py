@@ -70,10 +70,10 @@ class Rollout:
         slot = self.stored
         if size < self.mask.shape[1]:  # the rest of the slot may hold an old rollout's values
             for tensor in (self.states, self.actions, self.mask):
-                tensor[slot, size:] = 0.0
+                tensor[slot, size:].zero_()
         self.states[slot, :size] = states
         self.actions[slot, :size] = actions
-        self.mask[slot, :size] = 1.0
+        self.mask[slot, :size].fill_(1.0)  # an assigned number comes from the host, which no captured step may ask
         self.stored += 1
 
     def reward(self, value: Tensor) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -201,6 +202,23 @@ def test_onnx_gives_the_same_logits(rlkd_run: Callable[..., Ended], recwarn: pyt
     images = torch.randn(5, 3, 8, 8)
     (logits,) = session.run(None, {"images": images.numpy()})
     assert torch.allclose(torch.from_numpy(logits), model(images), atol=1e-4)
+
+
+def test_an_exporter_that_gives_up_is_a_sentence(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript")
+
+    def gives_up(*arguments: Any, **options: Any) -> None:
+        raise torch.onnx.OnnxExporterError("no such operator\nand a page more")
+
+    rlkd_run(*TINY)
+    monkeypatch.setattr(torch.onnx, "export", gives_up)
+    ended = rlkd_run("task=export", "task.onnx=true", f"run={run_folder()}")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert "could not translate the student to ONNX" in ended.err
+    assert {path.name for path in (run_folder() / "export").iterdir()} == {"student.safetensors", "card.json"}
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(rlkd_run: Callable[..., Ended]) -> None:
