@@ -13,6 +13,7 @@ from rlkd_run.config.composition import compose_command
 from rlkd_run.device import prepare
 from rlkd_run.evaluation import evaluate
 from rlkd_run.experiment import open_data
+from rlkd_run.models.placement import place
 
 CHEAP = ["runtime.num_threads=1", "runtime.tensorboard=false"]
 
@@ -25,6 +26,7 @@ def test_the_reference_checkpoint_scores_what_its_authors_measured(real_data: Pa
     dataset = open_data(config, cpu)
     teacher = teachers.build(config, dataset, cpu)
     teachers.equip(config, teacher, dataset, cpu)
+    place(teacher, cpu, channels_last=True)
     assert evaluate(teacher, dataset.test_batches(200)).top1 == pytest.approx(67.12, abs=0.005)
 
 
