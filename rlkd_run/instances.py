@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rlkd_run.any_order import any_order
+
 HISTOGRAM_BINS = 32
 ENTROPY_BINS = 10
 
@@ -52,11 +54,12 @@ class Instances:
         """
         size = len(target)
         here = slice(start, start + size) if isinstance(start, int) else start + torch.arange(size, device=start.device)
-        self.temperatures[here] = temperature
-        if temperature.dim():
-            log_p = F.log_softmax(logits.float(), dim=1)
-            self.entropies[here] = (log_p.exp() * log_p).sum(1) / -math.log(logits.shape[1])
-            self.targets[here] = target
+        with any_order():  # each instance has a position of its own
+            self.temperatures[here] = temperature
+            if temperature.dim():
+                log_p = F.log_softmax(logits.float(), dim=1)
+                self.entropies[here] = (log_p.exp() * log_p).sum(1) / -math.log(logits.shape[1])
+                self.targets[here] = target
 
     def seen(self) -> Tensor:
         """The temperatures noted so far, on the device; none where there is no teacher."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rlkd_run.any_order import any_order
 from rlkd_run.config.agent import ExplorationOptions
 from rlkd_run.protocol import MixPlan
 
@@ -33,8 +34,9 @@ class InstanceScores:
         A mixture carries the index of an image that may be in the batch itself: it adds an exact zero there.
         """
         seen = torch.ones_like(entropy) if mixed is None else (~mixed).float()
-        self.entropy_sum.index_add_(0, index, entropy * seen)
-        self.count.index_add_(0, index, seen)
+        with any_order():  # no image is met twice but by adding zero
+            self.entropy_sum.index_add_(0, index, entropy * seen)
+            self.count.index_add_(0, index, seen)
 
     def scores(self) -> Tensor:
         """[N]; -1, below every score, for images never seen."""

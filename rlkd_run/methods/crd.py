@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rlkd_run.any_order import any_order
 from rlkd_run.config.feature_methods import CRDOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.base import Setting
@@ -92,7 +93,8 @@ class CRD(FeatureMethod):
         ours = F.normalize(self.embed_student(features[0]), dim=1)
         theirs = F.normalize(self.embed_teacher(features[1]), dim=1)
         with torch.no_grad():
-            self.classes.index_copy_(0, batch.index, batch.target)
+            with any_order():  # an image that comes twice has the same label twice
+                self.classes.index_copy_(0, batch.index, batch.target)
             chosen = torch.cat([batch.index[:, None], self._draw(batch.target)], 1)
         loss = self._contrast(ours, self.teacher_memory, chosen, self.normalisers[0])
         loss = loss + self._contrast(theirs, self.student_memory, chosen, self.normalisers[1])
@@ -140,7 +142,8 @@ class CRD(FeatureMethod):
             loss = contrastive_loss(probabilities, num_images)
             (slope,) = torch.autograd.grad(loss, picked)
         # A row that was drawn twice has the same slope twice, so the order of the sum cannot change a bit.
-        slopes = slope.new_zeros(len(anchor), num_images).scatter_add_(1, chosen, slope)
+        with any_order():
+            slopes = slope.new_zeros(len(anchor), num_images).scatter_add_(1, chosen, slope)
         attached: Tensor = _WithGradient.apply(loss.detach(), anchor, slopes @ memory)
         return attached
 
@@ -155,4 +158,5 @@ class CRD(FeatureMethod):
         last = torch.where(index[:, None] == index, position, 0).amax(1)
         for memory, features in ((self.student_memory, ours), (self.teacher_memory, theirs)):
             moved = torch.lerp(features, memory[index], self.momentum)
-            memory.index_copy_(0, index, F.normalize(moved, dim=1)[last])
+            with any_order():
+                memory.index_copy_(0, index, F.normalize(moved, dim=1)[last])

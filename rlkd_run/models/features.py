@@ -117,7 +117,10 @@ class Network:
             self._compiled = torch.compile(self.model, dynamic=False, **how), batch_size
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
-        return nullcontext() if self.precision != "bf16" else torch.autocast(device.type, torch.bfloat16)
+        if self.precision != "bf16":
+            return nullcontext()
+        # Each weight is used once in a pass; a cast that was kept would be the memory of a step that is captured.
+        return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
     def _run(self, images: Tensor) -> Tensor:
         model, size = self._compiled

@@ -1,0 +1,81 @@
+"""On a GPU: nothing in a step waits for it, and captured steps end in the bits of steps done one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from composed import composed
+from states import same
+from test_capture import AGENTS, LONGER, METHOD_OPTIONS, SMALL
+
+from rlkd_run import teachers
+from rlkd_run.capture import CudaGraphs
+from rlkd_run.config.registry import METHODS, TEMPERATURES
+from rlkd_run.device import prepare
+from rlkd_run.experiment import build, open_data
+from rlkd_run.schedule import Schedule
+from rlkd_run.seeding import derive_seed
+from rlkd_run.training import Trainer
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+EPOCHS = 4
+
+
+@pytest.fixture(autouse=True)
+def _switches() -> Iterator[None]:
+    """What `prepare` sets is the process's."""
+    before = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    yield
+    torch.set_deterministic_debug_mode(before[0])
+    torch.backends.cudnn.benchmark = before[1]
+
+
+def make(*overrides: str, captured: bool) -> Trainer:
+    config = composed(*SMALL, *overrides)
+    device = prepare(config.runtime)
+    dataset = open_data(config, device)
+    objective = build(config, dataset, teachers.build(config, dataset, device), device)
+    torch.manual_seed(derive_seed(config.seed, "training"))
+    loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
+    recorder = CudaGraphs(device) if captured else None
+    return Trainer(objective, loader, Schedule.of(config.recipe), device, recorder=recorder)
+
+
+def train(trainer: Trainer) -> Trainer:
+    """All epochs; from the second on, every step after an epoch's first runs under a guard against waiting."""
+
+    def guarded() -> None:
+        inside = trainer.epoch > 0 and trainer.step < trainer.loader.steps_per_epoch
+        torch.cuda.set_sync_debug_mode("error" if inside else "default")
+
+    try:
+        while trainer.epoch < EPOCHS:
+            trainer.run_epoch(guarded)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    return trainer
+
+
+def check(*overrides: str) -> None:
+    plain, captured = train(make(*overrides, captured=False)), train(make(*overrides, captured=True))
+    assert captured.captured is not None
+    assert not captured.captured.refused
+    states = [{**one.state_dict(), "optimizer": one.optimizer.state_dict()["state"]} for one in (plain, captured)]
+    assert same(*states)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method(name: str) -> None:
+    check("temperature=fixed", f"method={name}", *METHOD_OPTIONS.get(name, []), *LONGER)
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPERATURES if name not in ("fixed", "rlkd")])
+def test_every_policy(name: str) -> None:
+    check(f"temperature={name}", *LONGER)
+
+
+@pytest.mark.parametrize("overrides", AGENTS.values(), ids=AGENTS)
+def test_the_agent_learns(overrides: list[str]) -> None:
+    check("temperature=rlkd", *LONGER, *overrides)
