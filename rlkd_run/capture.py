@@ -60,13 +60,8 @@ class CudaGraphs:
 
 
 def recorder_for(options: RuntimeOptions, device: torch.device) -> Recorder | None:
-    """What captures a run's steps, if the run asks for it; where it cannot be, that is said aloud."""
-    if not options.capture:
-        return None
-    if device.type != "cuda":
-        print("capture   needs a GPU: steps are done one by one", flush=True)
-        return None
-    return CudaGraphs(device)
+    """What captures a run's steps; None on a CPU, or if the run asks for none."""
+    return CudaGraphs(device) if options.capture and device.type == "cuda" else None
 
 
 class _Kind:

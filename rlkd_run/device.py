@@ -50,6 +50,16 @@ def prepare(options: RuntimeOptions) -> torch.device:
     return device
 
 
+def channels_last(options: RuntimeOptions, device: torch.device) -> bool:
+    """Whether images and maps lie as NHWC: as asked for, or else as the device's convolutions are fastest with.
+
+    On a GPU that is what its tensor cores want; without them, cuDNN turns most maps to NCHW and back.
+    """
+    if options.channels_last is not None:
+        return options.channels_last
+    return device.type == "cpu" or options.precision != "fp32"
+
+
 def _allow_tf32(allowed: bool) -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
 

@@ -16,7 +16,7 @@ from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, open_dataset
 from rlkd_run.departures import departures
-from rlkd_run.device import describe, prepare
+from rlkd_run.device import channels_last, describe, prepare
 from rlkd_run.environment import provenance
 from rlkd_run.errors import about
 from rlkd_run.evaluation import Accuracy, evaluate
@@ -69,8 +69,6 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
         folder.begin(config.to_dict())
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
         rates = layer_rates(config.recipe, objective.model)
-        if config.runtime.compile == "all":
-            objective.student.compile(config.recipe.batch_size, in_graph=config.runtime.capture)
         recorder = recorder_for(config.runtime, device)
         trainer = Trainer(objective, loader, Schedule.of(config.recipe), device, rates, recorder)
         fit = Fit(trainer, folder, config.runtime, measures)
@@ -84,6 +82,8 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
         print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
         teachers.warn_if_far(teaching, dataset, measured)
         with closing(teacher_for(teaching, objective.teacher, loader, dataset)) as objective.answers:
+            if config.runtime.compile == "all":
+                objective.student.compile(config.recipe.batch_size)
             history = fit.run()
         save_weights(objective.model, folder.path / STUDENT)
         folder.write_result(
@@ -133,7 +133,7 @@ def open_data(config: RunConfig, device: torch.device, *, probe_images: int | No
         config.dataset,
         device=device,
         num_workers=config.runtime.num_workers,
-        channels_last=config.runtime.channels_last,
+        channels_last=channels_last(config.runtime, device),
         probe_images=probe_images,
     )
 
@@ -160,7 +160,7 @@ def build(config: RunConfig, dataset: Dataset, teacher: nn.Module, device: torch
             pretrained=config.student.pretrained,
             image_size=dataset.image_shape[1:],
         )
-    place(student, device, channels_last=config.runtime.channels_last)
+    place(student, device, channels_last=channels_last(config.runtime, device))
     method_class = METHODS[config.method.name].load()
     torch.manual_seed(derive_seed(config.seed, "method"))
     setting = Setting(

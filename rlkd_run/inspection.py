@@ -14,7 +14,7 @@ from rlkd_run import teachers
 from rlkd_run.auxiliary import STUDENT, taught_by
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset
-from rlkd_run.device import prepare
+from rlkd_run.device import channels_last, prepare
 from rlkd_run.errors import ConfigError, RunError
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.evaluation import evaluate as measure
@@ -103,7 +103,7 @@ def _student(stored: RunConfig, folder: Path, dataset: Dataset) -> nn.Module:
 
 
 def _score(model: nn.Module, dataset: Dataset, config: RunConfig, device: torch.device) -> Accuracy:
-    place(model, device, channels_last=config.runtime.channels_last)
+    place(model, device, channels_last=channels_last(config.runtime, device))
     return measure(model, dataset.test_batches(config.runtime.eval_batch_size))
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from torch import Tensor, nn
 
+from rlkd_run.branches import Branches
 from rlkd_run.methods.base import Method, cross_entropy, trained
 from rlkd_run.models.features import Network
 from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Outputs, Situation
@@ -33,6 +34,7 @@ class Objective(Protocol):
     """The training loop's view of an objective."""
 
     model: nn.Module
+    network: Network  # the model with what is asked of it
     phases: tuple[Phase, ...]
 
     def parameter_groups(self) -> list[dict[str, Any]]:
@@ -143,7 +145,7 @@ class Distillation:
         policy: Policy,
         probe_loss: Callable[[], Tensor],
     ) -> None:
-        self.student = student
+        self.student = self.network = student
         self.model = student.model
         self.teacher = teacher
         self.method = method
@@ -151,6 +153,7 @@ class Distillation:
         self.probe_loss = probe_loss
         self.answers: Teacher = LiveTeacher(teacher)
         self.phases = method.phases()
+        self._beside = Branches(next(self.model.parameters()).device)
         self._from_labels = Supervised(student)
         self._is_taught = True  # in this epoch
         teacher.model.eval().requires_grad_(False)
@@ -182,8 +185,10 @@ class Distillation:
         """Teacher, student, temperatures, method; in a phase on labels alone, their cross entropy."""
         if not self._is_taught:
             return self._from_labels.losses(batch, epoch, step)
-        teacher = self.answers(batch)
+        with self._beside.branch():
+            teacher = self.answers(batch)
         student = self.student(batch.images)
+        self._beside.join()
         mixed = None if batch.mix is None else batch.mix.weight < 1
         temperatures = self.policy.temperatures(
             Observation(

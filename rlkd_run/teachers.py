@@ -20,7 +20,7 @@ from rlkd_run.config.identity import (
 )
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset
-from rlkd_run.device import describe, full_precision
+from rlkd_run.device import channels_last, describe, full_precision
 from rlkd_run.environment import provenance
 from rlkd_run.errors import about
 from rlkd_run.evaluation import Accuracy
@@ -69,7 +69,7 @@ def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Modul
         )
     if config.teacher.pretrained:
         model = natively_normalised(model, dataset.mean, dataset.std)
-    return place(model, device, channels_last=config.runtime.channels_last)
+    return place(model, device, channels_last=channels_last(config.runtime, device))
 
 
 def is_published(config: RunConfig, model: nn.Module, dataset: Dataset) -> bool:

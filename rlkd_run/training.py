@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlkd_run.branches import Branches, WeightGradients
 from rlkd_run.capture import CapturedSteps, Recorder
 from rlkd_run.data.dataset import Draw, DrawnLoader, TrainLoader
 from rlkd_run.instances import Instances
@@ -62,6 +63,8 @@ class Trainer:
             weight_decay=schedule.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
+        if device.type == "cuda":
+            objective.network.weight_gradients = WeightGradients(Branches(device))
         self.epoch = 0
         self.step = 0
         self.meter = EpochMeter(device)
@@ -84,6 +87,12 @@ class Trainer:
             if group["params"]
         ]
 
+    @property
+    def captures(self) -> bool:
+        """Whether the steps of this epoch's full batches are captured."""
+        drawn = self._recorder is not None and isinstance(self.loader, DrawnLoader)
+        return drawn and self.objective.situation(self.epoch + 1) is not None
+
     def run_epoch(self, after_step: Callable[[], None]) -> None:
         """Train the next epoch, or what is left of it.
 
@@ -101,11 +110,10 @@ class Trainer:
         mix = self.objective.begin_epoch(epoch)
         self.set_lr(self.schedule.lr_at(epoch))
         self.objective.model.train()
-        loader, recorder = self.loader, self._recorder
-        if recorder is not None and isinstance(loader, DrawnLoader) and self.objective.situation(epoch) is not None:
-            steps = self._captured_steps(loader, recorder, mix)
+        if self.captures:
+            steps = self._captured_steps(mix)
         else:
-            if recorder is not None and self.epoch == 0 and self.step == 0:
+            if self._recorder is not None and self.epoch == 0 and self.step == 0:
                 print(
                     "capture   not with this data set, policy or teacher cache: steps are done one by one", flush=True
                 )
@@ -125,10 +133,15 @@ class Trainer:
 
     def _update(self, batch: Batch, epoch: int, position: Tensor | None = None) -> None:
         """One step, but for what Python counts; `position` as in `Observation`."""
+        gradients = self.objective.network.weight_gradients
+        if gradients is not None:
+            gradients.forget()
         losses = self.objective.losses(batch, epoch, self.step, position)
         loss = torch.stack(list(losses.parts.values())).sum()
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        if gradients is not None:
+            gradients.collect()
         self.optimizer.step()
         self.objective.after_update(batch)
         self._note(losses, loss, batch.target, self.step if position is None else position)
@@ -138,10 +151,12 @@ class Trainer:
         assert situation is not None
         return situation
 
-    def _captured_steps(self, loader: DrawnLoader, recorder: Recorder, mix: MixPlan | None) -> Iterator[int]:
+    def _captured_steps(self, mix: MixPlan | None) -> Iterator[int]:
         """As `_steps`, but full batches are captured, and repeated from what was drawn for them."""
-        epoch = self.epoch + 1
-        self.captured = self.captured or CapturedSteps(recorder, self._situation, self.objective.restore)
+        epoch, loader = self.epoch + 1, self.loader
+        assert self._recorder is not None
+        assert isinstance(loader, DrawnLoader)
+        self.captured = self.captured or CapturedSteps(self._recorder, self._situation, self.objective.restore)
         mix = self._kept_plan(mix)
         for draw in loader.draws(epoch, self.step):
             if len(draw.image) < self.loader.batch_size:

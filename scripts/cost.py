@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What the RL agent costs: ms a step of fixed-T KD and of RLKD in each kind of epoch, measured in one run.
 
-    python scripts/cost.py [STEPS] [REPEATS]
+    python scripts/cost.py [STEPS] [REPEATS] [OVERRIDE ...]
 
 ResNet-56 -> ResNet-20, batch 64, images of CIFAR's shape (random: the cost does not depend on what they show). The
 kinds of epoch are interleaved and repeated; each RLKD time is divided by the fixed-T time of the same repeat. The last
@@ -20,10 +20,11 @@ from typing import NamedTuple
 import torch
 
 from rlkd_run import teachers
+from rlkd_run.capture import recorder_for
 from rlkd_run.config.composition import compose_command
 from rlkd_run.data.dataset import Loading
 from rlkd_run.data.resident import RawImages, ResidentDataset
-from rlkd_run.device import prepare
+from rlkd_run.device import channels_last, describe, prepare
 from rlkd_run.experiment import build
 from rlkd_run.schedule import Schedule
 from rlkd_run.teacher_cache import teacher_for
@@ -57,11 +58,13 @@ def make(steps: int, *overrides: str) -> Trainer:
     images = torch.randint(0, 256, (steps * BATCH, 32, 32, 3), dtype=torch.uint8, generator=generator)
     labels = torch.arange(steps * BATCH) % CLASSES
     raw = RawImages(images, labels, images[:CLASSES], labels[:CLASSES], [str(label) for label in range(CLASSES)])
-    dataset = ResidentDataset(replace(config.dataset), raw, Loading(device))
+    loading = Loading(device, channels_last=channels_last(config.runtime, device))
+    dataset = ResidentDataset(replace(config.dataset), raw, loading)
     objective = build(config, dataset, teachers.build(config, dataset, device), device)
     loader = dataset.train_batches(BATCH, 0)
     objective.answers = teacher_for(config, objective.teacher, loader, dataset)
-    return Trainer(objective, loader, Schedule.of(config.recipe), device)
+    recorder = recorder_for(config.runtime, device)
+    return Trainer(objective, loader, Schedule.of(config.recipe), device, recorder=recorder)
 
 
 def ms_per_step(trainer: Trainer, epoch: int) -> float:
@@ -73,10 +76,14 @@ def ms_per_step(trainer: Trainer, epoch: int) -> float:
 
 
 def main() -> None:
-    steps, repeats = (int(value) for value in [*sys.argv[1:], "48", "5"][:2])
-    trainers = {temperature: make(steps, f"temperature={temperature}") for temperature in ("fixed", "rlkd")}
+    numbers, overrides = sys.argv[1:3], sys.argv[3:]
+    steps, repeats = (int(value) for value in [*numbers, *("48", "5")[len(numbers) :]])
+    trainers = {name: make(steps, f"temperature={name}", *overrides) for name in ("fixed", "rlkd")}
     for temperature, trainer in trainers.items():  # warm up, and let every image have a score
         print(f"warm-up of {temperature}: {ms_per_step(trainer, 1):.1f} ms a step")
+    for kind in KINDS.values():
+        if trainers[kind.temperature].captures:  # each kind of step once, before the clock starts
+            ms_per_step(trainers[kind.temperature], kind.epoch)
     times: dict[str, list[float]] = {name: [] for name in KINDS}
     for _ in range(repeats):
         for name, kind in KINDS.items():
@@ -87,11 +94,14 @@ def main() -> None:
         f"\n{repeats} interleaved repeats of {steps} steps, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}"
     )
-    print(f"{'':<36} {'ms a step':>9}  {'least':>6}  {'most':>6}  {'over fixed T':>12}")
+    device = trainers["fixed"].device
+    print(f"{describe(device)['device']} {' '.join(overrides)}")
+    digits = 1 if device.type == "cpu" else 3
+    print(f"{'':<36} {'ms a step':>9}  {'least':>7}  {'most':>7}  {'over fixed T':>12}")
     for name, values in times.items():
         print(
-            f"{name:<36} {statistics.median(values):9.1f}  {min(values):6.1f}  {max(values):6.1f}  "
-            f"{100 * (ratios[name] - 1):+11.1f} %"
+            f"{name:<36} {statistics.median(values):9.{digits}f}  {min(values):7.{digits}f}  "
+            f"{max(values):7.{digits}f}  {100 * (ratios[name] - 1):+11.1f} %"
         )
     whole = sum(kind.count * ratios[name] for name, kind in KINDS.items()) / 240
     learning = [name for name in KINDS if "learns" in name]

@@ -31,7 +31,7 @@ def main() -> None:
     steps, repeats = (int(value) for value in [*sys.argv[1:], "8", "5"][:2])
     trainers = {name: make(steps, f"method={name}", "temperature=fixed") for name in METHODS}
     for trainer in trainers.values():
-        ms_per_step(trainer, 1)
+        ms_per_step(trainer, EPOCH)
     times: dict[str, list[float]] = {name: [] for name in trainers}
     for _ in range(repeats):
         for name, trainer in trainers.items():

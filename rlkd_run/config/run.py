@@ -55,7 +55,7 @@ class RuntimeOptions:
     deterministic: bool = option("deterministic kernels: equal runs end in equal bits", identity=False)
     num_threads: Optional[int] = option("CPU threads of torch; null: all cores", ge=1, identity=False)
     num_workers: Optional[int] = option("processes that decode image files; null: chosen here", ge=0, identity=False)
-    channels_last: bool = option("memory layout NHWC", identity=False)
+    channels_last: Optional[bool] = option("memory layout NHWC; null: what the device is fastest with", identity=False)
     fold_teacher: bool = option("teacher with its batch norms folded into convolutions", identity=False, neutral=False)
     precision: str = option(
         "of the student's passes: fp32; tf32: products of teacher and student on NVIDIA's tensor cores; bf16",
@@ -72,7 +72,7 @@ class RuntimeOptions:
     capture: bool = option(
         "on a GPU, whole steps as graphs that are captured once (images of one size that live there)",
         identity=False,
-        neutral=False,
+        neutral=True,
     )
     eval_batch_size: int = option("images a step of evaluation", ge=1, identity=False)
     jobs_per_gpu: Optional[int] = option(

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
+from rlkd_run.branches import WeightGradients
 from rlkd_run.errors import ConfigError
 from rlkd_run.models.dry_run import dry_run
 from rlkd_run.models.taps import Tap, classifier_of, map_taps, model_name, preactivation_taps, spatial
@@ -44,6 +45,10 @@ class Network:
         precision: "bf16": the model computes in it where torch's autocast sees fit, its outputs are float32 again;
             "fp32" and "tf32": as the model is.
 
+    Attributes:
+        weight_gradients: where the convolutions' weights get their gradients; None: in the backward pass. Ignored where
+            the model is compiled.
+
     Raises:
         ConfigError: if the model does not say where a needed feature is.
     """
@@ -52,6 +57,7 @@ class Network:
         self.model = model
         self.needs = needs
         self.precision = precision
+        self.weight_gradients: WeightGradients | None = None
         self._inner = unwrapped(model)
         self._map_taps = map_taps(self._inner) if needs.maps else ()
         self._preactivation_taps = preactivation_taps(self._inner) if needs.preactivations else ()
@@ -100,21 +106,18 @@ class Network:
         with self._autocast(images.device):
             return self._whole(functional_call(self.model, buffers, (images,)))
 
-    def compile(self, batch_size: int, *, in_graph: bool = False) -> None:
+    def compile(self, batch_size: int) -> None:
         """Put the model through torch's compiler; only batches of `batch_size` take that way, all others the plain one.
 
         Nothing happens where features are needed: hooks would break the graph at every one of them.
 
         Args:
             batch_size: of the batches to compile for.
-            in_graph: the pass is part of a step that is captured whole.
         """
         if not self._hooks:
             on_gpu = next(self.model.parameters()).is_cuda
-            how: dict[str, Any] = {} if on_gpu else {"options": _ONCE_A_CHANNEL}
-            if on_gpu and not in_graph:
-                how = {"mode": "reduce-overhead"}  # the pass is captured by itself, so that it is one launch
-            self._compiled = torch.compile(self.model, dynamic=False, **how), batch_size
+            options: dict[str, Any] | None = None if on_gpu else _ONCE_A_CHANNEL
+            self._compiled = torch.compile(self.model, dynamic=False, options=options), batch_size
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
         if self.precision != "bf16":
@@ -123,13 +126,12 @@ class Network:
         return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
     def _run(self, images: Tensor) -> Tensor:
-        model, size = self._compiled
+        compiled, size = self._compiled
         with self._autocast(images.device):
-            if len(images) != size:
+            if len(images) == size:
+                return self._whole(compiled(images))
+            with self.weight_gradients or nullcontext():
                 return self._whole(self.model(images))
-            logits = model(images)
-            # A captured graph writes every answer to the same place, and another network's next call may take it.
-            return self._whole(logits.clone() if logits.is_cuda else logits)
 
     def _whole(self, value: Tensor) -> Tensor:
         return value if self.precision != "bf16" else value.float()

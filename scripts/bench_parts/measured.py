@@ -21,7 +21,7 @@ from rlkd_run.capture import recorder_for
 from rlkd_run.config.composition import compose_command
 from rlkd_run.data.dataset import Loading
 from rlkd_run.data.resident import ResidentDataset
-from rlkd_run.device import choose, describe, prepare
+from rlkd_run.device import channels_last, choose, describe, prepare
 from rlkd_run.experiment import build
 from rlkd_run.layer_rates import layer_rates
 from rlkd_run.models.build import build_model
@@ -137,7 +137,7 @@ class Project(Measured):
         dataset = ResidentDataset(
             config.dataset,
             raw_images(images, config.dataset, data),
-            Loading(self.device, channels_last=config.runtime.channels_last, probe_images=probe),
+            Loading(self.device, channels_last=channels_last(config.runtime, self.device), probe_images=probe),
         )
         torch.manual_seed(0)
         teacher = teachers.build(config, dataset, self.device)
@@ -149,11 +149,11 @@ class Project(Measured):
                 answers = self._own.name
             config = replace(config, runtime=replace(config.runtime, cache_root=answers))
         self.objective.answers = teacher_for(config, self.objective.teacher, loader, dataset)
-        if config.runtime.compile == "all":
-            self.objective.student.compile(config.recipe.batch_size, in_graph=config.runtime.capture)
         rates = layer_rates(config.recipe, self.objective.model)
         recorder = recorder_for(config.runtime, self.device)
         self.trainer = Trainer(self.objective, loader, Schedule.of(config.recipe), self.device, rates, recorder)
+        if config.runtime.compile == "all":
+            self.objective.student.compile(config.recipe.batch_size)
 
     def networks(self) -> tuple[torch.nn.Module | None, torch.nn.Module]:
         """See `Measured`."""

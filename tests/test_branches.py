@@ -1,0 +1,107 @@
+"""Convolutions whose weights' gradients are computed beside the backward pass learn as all others do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rlkd_run.branches import Branches, WeightGradients
+from rlkd_run.models.build import build_model
+from rlkd_run.models.features import Network
+
+CPU = torch.device("cpu")
+DEVICES = [
+    CPU,
+    pytest.param(torch.device("cuda"), marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")),
+]
+
+
+class Odd(nn.Module):
+    """Convolutions with all kinds of arguments; one is used twice, one is frozen, one pads by name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice = nn.Conv2d(3, 3, 3, padding=1)
+        self.frozen = nn.Conv2d(3, 4, 1).requires_grad_(False)
+        self.named = nn.Conv2d(4, 4, 3, padding="same")
+        self.grouped = nn.Conv2d(4, 8, (3, 1), stride=(2, 1), padding=(1, 0), dilation=1, groups=2, bias=False)
+        self.last = nn.Parameter(torch.randn(5, 8, 2, 2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.named(self.frozen(self.twice(self.twice(images).relu())))
+        return F.conv2d(input=self.grouped(x), weight=self.last, stride=2, dilation=2).mean((2, 3))
+
+
+def resnet() -> nn.Module:
+    return build_model("zoo", "resnet8", 5)
+
+
+def shufflenet() -> nn.Module:
+    return build_model("zoo", "shufflenet_v2", 5)
+
+
+def gradients(model: nn.Module, device: torch.device, precision: str, beside: bool) -> dict[str, Tensor]:
+    """Of all parameters, after two backward passes without a reset between them."""
+    model = model.to(device).to(memory_format=torch.channels_last).train()
+    model.zero_grad()
+    network = Network(model, precision=precision)
+    branches = WeightGradients(Branches(device))
+    network.weight_gradients = branches if beside else None
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1)).to(device)
+    for _ in range(2):
+        network(images).logits.square().mean().backward()
+        branches.collect()
+    return {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("make", [Odd, resnet, shufflenet])
+def test_gradients_are_those_of_the_backward_pass(
+    make: Callable[[], nn.Module], precision: str, device: torch.device
+) -> None:
+    torch.manual_seed(0)
+    model = make()
+    expected, found = (gradients(model, device, precision, beside) for beside in (False, True))
+    assert expected.keys() == found.keys()
+    tolerance = {"rtol": 1e-4, "atol": 1e-6} if precision == "fp32" else {"rtol": 0.1, "atol": 2e-3}
+    for name, value in expected.items():
+        assert found[name].is_contiguous() == value.is_contiguous()
+        assert found[name].dtype == torch.float32
+        torch.testing.assert_close(found[name], value, **tolerance)
+
+
+def test_nothing_is_left_over_after_a_step() -> None:
+    model = resnet()
+    network, branches = Network(model), WeightGradients(Branches(CPU))
+    network.weight_gradients = branches
+    network(torch.randn(2, 3, 32, 32)).logits.sum().backward()
+    assert model.get_parameter("conv1.weight").grad is None
+    branches.collect()
+    first = model.get_parameter("conv1.weight").grad
+    assert first is not None
+    branches.collect()
+    assert model.get_parameter("conv1.weight").grad is first
+
+
+def test_without_gradients_a_convolution_is_what_it_is() -> None:
+    model = resnet().eval()
+    network, images = Network(model), torch.randn(2, 3, 32, 32)
+    network.weight_gradients = WeightGradients(Branches(CPU))
+    with torch.no_grad():
+        assert torch.equal(network(images).logits, model(images))
+    assert network(images).logits.requires_grad
+
+
+def test_what_a_broken_step_has_left_is_dropped() -> None:
+    model = resnet()
+    network, branches = Network(model), WeightGradients(Branches(CPU))
+    network.weight_gradients = branches
+    network(torch.randn(2, 3, 32, 32)).logits.sum().backward()
+    branches.forget()
+    branches.collect()
+    assert model.get_parameter("conv1.weight").grad is None
