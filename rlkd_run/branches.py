@@ -27,14 +27,19 @@ class Branches:
     used, and before what it reads may go.
 
     Args:
-        device: whose streams.
+        device: whose streams; None: there are none.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        gpu = device.type == "cuda"
-        self._streams = [torch.cuda.Stream(device) for _ in range(STREAMS)] if gpu else []  # type: ignore[no-untyped-call]
+    def __init__(self, device: torch.device | None) -> None:
+        number = STREAMS if device is not None and device.type == "cuda" else 0
+        self._streams = [torch.cuda.Stream(device) for _ in range(number)]  # type: ignore[no-untyped-call]
         self._next = cycle(self._streams)
         self._open: set[torch.cuda.Stream] = set()
+
+    @property
+    def exist(self) -> bool:
+        """Whether anything is done beside anything else."""
+        return bool(self._streams)
 
     @contextmanager
     def branch(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rlkd_run import teachers
 from rlkd_run.auxiliary import STUDENT, auxiliary_run, taught_by, teachers_record
+from rlkd_run.branches import Branches
 from rlkd_run.capture import recorder_for
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
@@ -177,6 +178,7 @@ def build(config: RunConfig, dataset: Dataset, teacher: nn.Module, device: torch
         method,
         policy,
         lambda: probe_loss(student, dataset.probe_batch()),
+        Branches(device if config.runtime.branches else None),
     )
 
 

@@ -7,13 +7,15 @@ from typing import Any, NamedTuple, Protocol, cast
 
 from torch import Tensor, nn
 
-from rlkd_run.branches import Branches
+from rlkd_run.branches import Branches, WeightGradients
 from rlkd_run.methods.base import Method, cross_entropy, trained
 from rlkd_run.models.features import Network
 from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Outputs, Situation
 from rlkd_run.schedule import Phase, phase_at
 from rlkd_run.teacher_cache import LiveTeacher, Teacher
 from rlkd_run.temperature.base import Policy
+
+NOTHING_BESIDE = Branches(None)
 
 
 class StepLosses(NamedTuple):
@@ -76,13 +78,15 @@ class Supervised:
 
     Args:
         network: the network in training.
+        beside: what can be done beside the rest of a step.
     """
 
     phases: tuple[Phase, ...] = ()
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, beside: Branches = NOTHING_BESIDE) -> None:
         self.network = network
         self.model = network.model
+        network.weight_gradients = WeightGradients(beside) if beside.exist else None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The network's."""
@@ -132,6 +136,7 @@ class Distillation:
         method: gives the parts of the loss.
         policy: gives the temperatures.
         probe_loss: measures the student on images set aside; called only if the policy asks.
+        beside: what can be done beside the rest of a step.
 
     Attributes:
         answers: what is asked for the teacher's outputs: the network itself, unless its answers are kept.
@@ -144,6 +149,7 @@ class Distillation:
         method: Method,
         policy: Policy,
         probe_loss: Callable[[], Tensor],
+        beside: Branches = NOTHING_BESIDE,
     ) -> None:
         self.student = self.network = student
         self.model = student.model
@@ -153,8 +159,8 @@ class Distillation:
         self.probe_loss = probe_loss
         self.answers: Teacher = LiveTeacher(teacher)
         self.phases = method.phases()
-        self._beside = Branches(next(self.model.parameters()).device)
-        self._from_labels = Supervised(student)
+        self._beside = beside
+        self._from_labels = Supervised(student, beside)
         self._is_taught = True  # in this epoch
         teacher.model.eval().requires_grad_(False)
 

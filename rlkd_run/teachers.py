@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from rlkd_run.branches import Branches
 from rlkd_run.capture import recorder_for
 from rlkd_run.config.identity import (
     file_hash,
@@ -164,7 +165,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
 def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device) -> Supervised:
     """What the teacher is trained towards; a nasty one needs a normal one, found or trained like any other."""
     if config.teacher.objective == "labels":
-        return Supervised(Network(model))
+        return Supervised(Network(model), Branches(device if config.runtime.branches else None))
     nasty = config.teacher.nasty
     assert nasty is not None  # checked when the configuration was composed
     normal = replace(config, teacher=replace(config.teacher, objective="labels"))

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rlkd_run.branches import Branches, WeightGradients
 from rlkd_run.capture import CapturedSteps, Recorder
 from rlkd_run.data.dataset import Draw, DrawnLoader, TrainLoader
 from rlkd_run.instances import Instances
@@ -63,8 +62,6 @@ class Trainer:
             weight_decay=schedule.weight_decay,
             fused=device.type in ("cpu", "cuda"),
         )
-        if device.type == "cuda":
-            objective.network.weight_gradients = WeightGradients(Branches(device))
         self.epoch = 0
         self.step = 0
         self.meter = EpochMeter(device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -58,12 +59,21 @@ def train(trainer: Trainer) -> Trainer:
     return trainer
 
 
+def state(trainer: Trainer) -> dict[str, Any]:
+    """All but the learning rates, which are tensors where steps are captured."""
+    return {**trainer.state_dict(), "optimizer": trainer.optimizer.state_dict()["state"]}
+
+
 def check(*overrides: str) -> None:
+    """One by one, captured, and captured with branches."""
     plain, captured = train(make(*overrides, captured=False)), train(make(*overrides, captured=True))
-    assert captured.captured is not None
-    assert not captured.captured.refused
-    states = [{**one.state_dict(), "optimizer": one.optimizer.state_dict()["state"]} for one in (plain, captured)]
-    assert same(*states)
+    branching = train(make(*overrides, "runtime.branches=true", captured=True))
+    for one in (captured, branching):
+        assert one.captured is not None
+        assert not one.captured.refused
+    expected, found, beside = map(state, (plain, captured, branching))
+    assert same(expected, found), "captured"
+    assert same(expected, beside), "captured with branches"
 
 
 @pytest.mark.parametrize("name", METHODS)

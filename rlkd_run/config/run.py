@@ -74,6 +74,11 @@ class RuntimeOptions:
         identity=False,
         neutral=True,
     )
+    branches: bool = option(
+        "on a GPU, the weights' gradients and the teacher on streams beside the rest of a step",
+        identity=False,
+        neutral=False,
+    )
     eval_batch_size: int = option("images a step of evaluation", ge=1, identity=False)
     jobs_per_gpu: Optional[int] = option(
         "of a sweep on this machine: each job sees one GPU, and a GPU has at most so many; null: the launcher decides",
