@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from rlkd_run import teachers
 from rlkd_run.auxiliary import STUDENT, auxiliary_run, taught_by, teachers_record
 from rlkd_run.branches import Branches
 from rlkd_run.capture import recorder_for
+from rlkd_run.common import Common
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
@@ -49,20 +50,41 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
         wait: for another process that is at the same run, instead of raising.
 
     Raises:
+        ConfigError, Interrupted, RunError: as `distillation`.
+    """
+    with Common() as common:
+        for _ in distillation(config, common, wait=wait):
+            pass
+
+
+def distillation(config: RunConfig, common: Common, *, wait: bool = False, label: str = "") -> Iterator[None]:
+    """As `distill`, for somebody who asks for one step after the other.
+
+    Args:
+        config: the run.
+        common: of the runs in this process, whose teacher and data set are the same.
+        wait: for another process that is at the same run, instead of raising.
+        label: what the run's lines begin with.
+
+    Raises:
         ConfigError: a mistake of the user's; nothing was written.
         Interrupted, RunError: as `Fit.run`; what was reached is kept.
     """
     device = prepare(config.runtime)
-    dataset = open_data(config, device)
+    probe_images = _probe_images(config)
+    dataset = common.once(("data", probe_images), lambda: open_data(config, device))
     # Everything is put together before a teacher is trained, so that a mistake costs no teacher.
     teaching = taught_by(config)
-    teacher = teachers.build(teaching, dataset, device)
+    who = repr(teaching.teacher)
+    teacher = common.once(("network", who), lambda: teachers.build(teaching, dataset, device))
     objective = build(config, dataset, teacher, device)
     auxiliary = auxiliary_run(config)
     if auxiliary is not None:
         print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {run_folder(auxiliary)}", flush=True)
         distill(auxiliary, wait=True)
-    origin = teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device)
+    origin = common.once(
+        ("weights", who), lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device)
+    )
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
     with RunFolder(run_folder(config), wait=wait) as folder:
         if finished(folder.path):  # by another process, since this one looked
@@ -72,20 +94,24 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
         rates = layer_rates(config.recipe, objective.model)
         recorder = recorder_for(config.runtime, device)
         trainer = Trainer(objective, loader, Schedule.of(config.recipe), device, rates, recorder)
-        fit = Fit(trainer, folder, config.runtime, measures)
+        fit = Fit(trainer, folder, config.runtime, measures, label=label)
         torch.manual_seed(derive_seed(config.seed, "training"))
         if fit.resume():
-            print(f"resumed   after {fit.trainer.epoch} epochs and {fit.trainer.step} steps", flush=True)
+            print(f"{label}resumed   after {trainer.epoch} epochs and {trainer.step} steps", flush=True)
         else:
             test = dataset.test_batches(config.runtime.eval_batch_size)
-            fit.facts["teacher"] = evaluate(teacher, test)._asdict()
+            fit.facts["teacher"] = common.once(("accuracy", who), lambda: evaluate(teacher, test))._asdict()
         measured = Accuracy(**fit.facts["teacher"])
-        print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
-        teachers.warn_if_far(teaching, dataset, measured)
-        with closing(teacher_for(teaching, objective.teacher, loader, dataset)) as objective.answers:
-            if config.runtime.compile == "all":
-                objective.student.compile(config.recipe.batch_size)
-            history = fit.run()
+        if common.first(("told", who)):
+            print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
+            teachers.warn_if_far(teaching, dataset, measured)
+        answers = ("answers", who, probe_images, objective.teacher.needs)
+        objective.answers = common.once(answers, lambda: teacher_for(teaching, objective.teacher, loader, dataset))
+        if config.runtime.compile == "all":
+            objective.student.compile(config.recipe.batch_size)
+        with common.stopping() as stop:
+            yield from fit.steps(stop)
+        history = fit.history
         save_weights(objective.model, folder.path / STUDENT)
         folder.write_result(
             {

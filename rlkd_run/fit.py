@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -70,6 +70,7 @@ class Fit:
         runtime: progress, checkpoints, TensorBoard.
         evaluations: measures by prefix, e.g. ``{"test": ...}``; called after every epoch.
         facts: further values that every checkpoint carries, e.g. the teacher's accuracy.
+        label: what the line of an epoch begins with, where several runs share a terminal.
     """
 
     trainer: Trainer
@@ -77,6 +78,7 @@ class Fit:
     runtime: RuntimeOptions
     evaluations: dict[str, Callable[[], Accuracy]]
     facts: dict[str, Any] = field(default_factory=dict)
+    label: str = ""
 
     def __post_init__(self) -> None:
         self.history = History()
@@ -114,17 +116,30 @@ class Fit:
         """Train every epoch that is left.
 
         Raises:
+            Interrupted, RunError: as `steps`.
+        """
+        with StopRequest() as stop:
+            for _ in self.steps(stop):
+                pass
+        return self.history
+
+    def steps(self, stop: StopRequest) -> Iterator[None]:
+        """Train every epoch that is left, for somebody who asks for one step after the other.
+
+        Args:
+            stop: looked at after every step.
+
+        Raises:
             Interrupted: a signal asked for it; everything is saved.
             RunError: the loss is not finite, or a checkpoint could not be written; the last good one is kept.
         """
         trainer = self.trainer
         with ExitStack() as stack:
-            stop = stack.enter_context(StopRequest())
             events = self._events(stack)
             log_online = self._wandb(stack)
             while trainer.epoch < trainer.schedule.epochs:
                 self.folder.status("running", epoch=trainer.epoch + 1, epochs=trainer.schedule.epochs)
-                self._epoch(stop)
+                yield from self._epoch(stop)
                 row = self._row()
                 self.history.rows.append(row)
                 profile = trainer.instances.profile()
@@ -137,12 +152,11 @@ class Fit:
                 if events is not None:
                     self._log(events, row)
                 log_online(row)
-                print(_line(row, trainer.schedule.epochs), flush=True)
+                print(self.label + _line(row, trainer.schedule.epochs), flush=True)
                 if stop.signal_number is not None and trainer.epoch < trainer.schedule.epochs:
                     raise Interrupted(stop.signal_number)
-        return self.history
 
-    def _epoch(self, stop: StopRequest) -> None:
+    def _epoch(self, stop: StopRequest) -> Iterator[None]:
         trainer = self.trainer
         bar = EpochBar(
             trainer.epoch + 1,
@@ -153,19 +167,17 @@ class Fit:
             trainer.device,
         )
         clock = _Clock(self.history, trainer.meter.images if trainer.step else 0)
-
-        def after_step() -> None:
-            bar.update(trainer.meter, trainer.loader.batch_size, trainer.objective.metrics)
-            overdue = time.monotonic() - self._saved > 60 * self.runtime.checkpoint_minutes
-            if overdue or stop.signal_number is not None:
-                clock.stop(trainer.meter.images)
-                self._save()
-                clock.start()
-            if stop.signal_number is not None:
-                raise Interrupted(stop.signal_number)
-
         try:
-            trainer.run_epoch(after_step)
+            for _ in trainer.steps():
+                bar.update(trainer.meter, trainer.loader.batch_size, trainer.objective.metrics)
+                overdue = time.monotonic() - self._saved > 60 * self.runtime.checkpoint_minutes
+                if overdue or stop.signal_number is not None:
+                    clock.stop(trainer.meter.images)
+                    self._save()
+                    clock.start()
+                if stop.signal_number is not None:
+                    raise Interrupted(stop.signal_number)
+                yield
             self._check_finite()  # waits for the device, so that the time measured is all of the epoch's
             clock.stop(trainer.meter.images)
         finally:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +93,34 @@ class Frozen:
         return cls(RunConfig.from_dict(values["config"]), Path(values["directory"]))
 
 
+def write_together(files: Sequence[Path]) -> Path:
+    """A job of several runs side by side: the file that names their frozen configurations.
+
+    Returns:
+        It, absolute; the only one itself, where there is one.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    if len(files) == 1:
+        return files[0]
+    names = [str(path) for path in files]
+    path = files[0].with_name(f"{files[0].stem.rpartition('.')[0]}.{short_hash(names)}.json")
+    try:
+        write_atomically(path, json.dumps({"together": names}).encode())
+    except OSError as error:
+        raise ConfigError(f"The folder {path.parent} cannot be written: {error.strerror}.") from error
+    return path
+
+
+def _runs_of(path: Path) -> dict[Path, Frozen]:
+    """The frozen runs of a job by their files; what another sweep has finished has none any more."""
+    if not path.exists():
+        return {}
+    together = read_json(path).get("together", [path])
+    return {file: Frozen.read(file) for file in map(Path, together) if file.exists()}
+
+
 def run_job(composed: DictConfig) -> int:
     """Carry out one job, unless it is finished or another process is at it.
 
@@ -105,26 +133,34 @@ def run_job(composed: DictConfig) -> int:
     Raises:
         Interrupted: this process was asked to stop, and so is the sweep on this machine.
     """
-    path = Path(composed.frozen)
-    if not path.exists():  # another sweep over the same runs has finished it, and taken the file away
+    found = _runs_of(Path(composed.frozen))
+    if not found:
         return 0
-    frozen = Frozen.read(path)
-    os.chdir(frozen.directory)
-    folder, serial = folder_of(frozen.config), composed.launcher == "basic"
-    with open(lock_file(folder), "a") as lock:
-        if not _locked(lock, folder, wait=composed.wait) or finished(folder):
+    first = next(iter(found.values()))
+    os.chdir(first.directory)
+    with ExitStack() as stack:
+        mine: dict[Path, IO[str]] = {}  # locks by file
+        for path, frozen in sorted(found.items()):  # in the order of everybody, so that none waits for one who waits
+            folder = folder_of(frozen.config)
+            lock = stack.enter_context(open(lock_file(folder), "a"))
+            if _locked(lock, folder, wait=composed.wait) and not finished(folder):
+                mine[path] = lock
+        files = [path for path in found if path in mine]
+        if not files:
             return 0
-        print(f"\n--- {folder}", flush=True)
-        command = [sys.executable, "-m", "rlkd_run.worker", str(path), f"--parent={os.getpid()}"]
-        with gpu_slot(frozen.config.runtime.jobs_per_gpu, HydraConfig.get().job.num) as environment:
+        folders = [folder_of(found[path].config) for path in files]
+        print("\n" + "\n".join(f"--- {folder}" for folder in folders), flush=True)
+        command = [sys.executable, "-m", "rlkd_run.worker", *map(str, files), f"--parent={os.getpid()}"]
+        with gpu_slot(first.config.runtime.jobs_per_gpu, HydraConfig.get().job.num) as environment:
             ended = supervise(
                 [*command, *(["--wait"] if composed.wait else [])],
-                lock,
-                log=None if serial else log_file(folder),
+                [mine[path] for path in files],
+                log=None if composed.launcher == "basic" else log_file(folders[0]),
                 environment=environment,
             )
-        if not finished(folder):
-            note_end(folder, ended)
+        for folder in folders:
+            if not finished(folder):
+                note_end(folder, ended)
     return _stop_or_go_on(ended, composed.launcher)
 
 
@@ -168,7 +204,7 @@ def _stop_or_go_on(ended: Ended, launcher: str) -> int:
 
 def supervise(
     command: list[str],
-    note: IO[str],
+    notes: Sequence[IO[str]],
     *,
     log: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -177,7 +213,7 @@ def supervise(
 
     Args:
         command: of the child.
-        note: takes the machine, the process that started this one, and this one.
+        notes: each takes the machine, the process that started this one, and this one.
         log: takes what it prints; None: it prints where this process does.
         environment: what is added to this process's environment.
     """
@@ -191,8 +227,9 @@ def supervise(
         )
         came = stack.enter_context(_passed_on_to(child))
         with suppress(OSError):  # a full disk: it is for `stop_jobs_here`, and no reason to leave the child alone
-            os.ftruncate(note.fileno(), 0)  # and no buffer, which closing the file would try to write once more
-            os.write(note.fileno(), f"{socket.gethostname()} {os.getppid()} {os.getpid()}".encode())
+            for note in notes:
+                os.ftruncate(note.fileno(), 0)  # and no buffer, which closing the file would try to write once more
+                os.write(note.fileno(), f"{socket.gethostname()} {os.getppid()} {os.getpid()}".encode())
         try:
             return Ended(child.wait(), came[0] if came else None)
         except BaseException:  # a launcher's own signal handler ends this process: the child has to save first

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rlkd_run.config.identity import run_folder, teacher_folder
@@ -31,15 +33,48 @@ def start(config: RunConfig, *, wait: bool = False) -> None:
         getattr(inspection, config.task.name)(config)
 
 
-def _distill(config: RunConfig, *, wait: bool) -> None:
-    folder = run_folder(config)
+def start_together(
+    configs: Sequence[RunConfig], *, wait: bool, note: Callable[[RunConfig, Exception], None]
+) -> list[Exception]:
+    """Carry out several distillations side by side in this process.
+
+    Args:
+        configs: the runs.
+        wait: for another process that is at one of them.
+        note: told of each that failed.
+
+    Returns:
+        What they failed by.
+
+    Raises:
+        Interrupted: as the task does.
+    """
+    from rlkd_run.cohort import distill_together
+
+    for config in configs:
+        _announce(config)
+    failures = distill_together(configs, wait=wait, note=note)
+    for error in failures:
+        print(f"rlkd-run: {error}", file=sys.stderr)
+    for folder in map(run_folder, configs):
+        if finished(folder):
+            show(folder)
+    return failures
+
+
+def _announce(config: RunConfig) -> None:
     print(
         f"distil    {config.teacher.model} -> {config.student.model} on {config.dataset.name}, "
         f"{config.method.name} with {config.temperature.name} temperatures, {config.recipe.epochs} epochs, "
         f"seed {config.seed}\n"
-        f"folder    {folder}",
+        f"folder    {run_folder(config)}",
         flush=True,
     )
+
+
+def _distill(config: RunConfig, *, wait: bool) -> None:
+    folder = run_folder(config)
+    _announce(config)
     if finished(folder):
         print("finished  before; this is its result")
     else:

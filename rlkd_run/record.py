@@ -137,7 +137,7 @@ class RunFolder:
 
     def _status_of(self, error: BaseException) -> None:
         try:
-            if isinstance(error, (Interrupted, KeyboardInterrupt)):
+            if isinstance(error, (Interrupted, KeyboardInterrupt, GeneratorExit)):
                 self.status("interrupted", message=str(error))
             else:
                 self.failed(error)

@@ -20,7 +20,8 @@ from rlkd_run.config.composition import Command, config_folder
 from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import Interrupted
-from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here
+from rlkd_run.grouping import cohorts
+from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here, write_together
 from rlkd_run.queue_files import forget, log_file
 from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
@@ -98,7 +99,7 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
     if not runs:
         return True
     here = Path.cwd()
-    files = [Frozen(run, here).write() for run in runs.values()]
+    files = [write_together([Frozen(run, here).write() for run in group]) for group in cohorts(runs.values())]
     overrides = [
         "frozen=" + ",".join(map(_quoted, files)),
         f"launcher={command.launcher_kind}",

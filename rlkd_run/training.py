@@ -97,6 +97,11 @@ class Trainer:
             after_step: called after every step, with `step` counted; may raise to stop, and what it saves then
                 goes on at the next step.
         """
+        for _ in self.steps():
+            after_step()
+
+    def steps(self) -> Iterator[None]:
+        """As `run_epoch`, for somebody who asks for one step after the other."""
         epoch = self.epoch + 1
         if self.step == 0:
             self.meter.reset()
@@ -118,7 +123,7 @@ class Trainer:
         for images in steps:
             self.meter.count(images)
             self.step += 1
-            after_step()
+            yield
         self.objective.end_epoch()
         self.epoch, self.step = epoch, 0
 

@@ -1,4 +1,7 @@
-"""The process of one job of a sweep: ``python -m rlkd_run.worker FILE`` carries out a frozen configuration."""
+"""The process of one job of a sweep: ``python -m rlkd_run.worker FILE ...`` carries out frozen configurations.
+
+One is a run like any other; several are runs side by side (`runtime.cohort`).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import faulthandler
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -17,7 +22,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import FolderBusy, Interrupted, RunError
 from rlkd_run.interrupt import STOPS
 from rlkd_run.job import folder_of
-from rlkd_run.launch import start
+from rlkd_run.launch import start, start_together
 from rlkd_run.record import RunFolder, read_json
 
 
@@ -27,22 +32,27 @@ def main() -> None:
         signal.signal(number, _stop)
     faulthandler.enable()
     parser = argparse.ArgumentParser(prog="python -m rlkd_run.worker")
-    parser.add_argument("frozen", type=Path, help="file that a sweep wrote")
+    parser.add_argument("frozen", type=Path, nargs="+", help="files that a sweep wrote")
     parser.add_argument("--wait", action="store_true", help="for another process that is at the same run")
     parser.add_argument("--parent", type=int, required=True, help="process id of the supervisor")
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
-    sys.exit(exit_code(lambda: _work(arguments.frozen, wait=arguments.wait)))
+    work = partial(_work, *arguments.frozen) if len(arguments.frozen) == 1 else partial(_together, arguments.frozen)
+    sys.exit(exit_code(lambda: work(wait=arguments.wait)))
 
 
 def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     raise Interrupted(number)
 
 
-def _work(path: Path, *, wait: bool) -> int:
+def _read(path: Path) -> RunConfig:
     values = read_json(path)["config"]
     load_plugins(values["plugins"])
-    config = RunConfig.from_dict(values)
+    return RunConfig.from_dict(values)
+
+
+def _work(path: Path, *, wait: bool) -> int:
+    config = _read(path)
     try:
         start(config, wait=wait)
     except FolderBusy:  # whoever is at it keeps the record
@@ -51,6 +61,12 @@ def _work(path: Path, *, wait: bool) -> int:
         _note(folder_of(config), error)
         raise
     return 0
+
+
+def _together(paths: Sequence[Path], *, wait: bool) -> int:
+    configs = [_read(path) for path in paths]
+    failures = start_together(configs, wait=wait, note=lambda config, error: _note(folder_of(config), error))
+    return 1 if failures else 0
 
 
 def _note(folder: Path, error: Exception) -> None:

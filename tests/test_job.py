@@ -80,7 +80,7 @@ def test_nothing_is_decided_where_there_is_nothing_to_decide(two_gpus: None, mon
 def test_the_child_sees_its_gpu_and_prints_into_its_log() -> None:
     program = f"import os, sys; print(os.environ[{VISIBLE!r}]); print('wrong', file=sys.stderr); sys.exit(3)"
     with open("note", "a") as note:
-        assert supervise([sys.executable, "-c", program], note, log=Path("log"), environment={VISIBLE: "7"}).code == 3
+        assert supervise([sys.executable, "-c", program], [note], log=Path("log"), environment={VISIBLE: "7"}).code == 3
     assert Path("note").read_text().split()[:2] == [socket.gethostname(), str(os.getppid())]
     assert sorted(Path("log").read_text().split()) == ["7", "wrong"]
 
@@ -119,7 +119,7 @@ def test_what_the_job_told_itself_stays_and_nobody_elses_record_is_touched() -> 
 
 def test_a_full_disk_leaves_no_child_alone() -> None:
     with open("/dev/full", "w") as note:
-        assert supervise([sys.executable, "-c", "import sys; sys.exit(4)"], note) == Ended(4)
+        assert supervise([sys.executable, "-c", "import sys; sys.exit(4)"], [note]) == Ended(4)
 
 
 def test_only_what_this_process_was_asked_counts_as_asked() -> None:
@@ -127,8 +127,8 @@ def test_only_what_this_process_was_asked_counts_as_asked() -> None:
     stop_itself = "import os, signal; os.kill(os.getpid(), signal.SIGTERM)"
     stop_its_parent = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(20)"
     with open("note", "a") as note:
-        assert supervise([sys.executable, "-c", stop_itself], note) == Ended(-signal.SIGTERM, None)
-        assert supervise([sys.executable, "-c", stop_its_parent], note) == Ended(-signal.SIGTERM, signal.SIGTERM)
+        assert supervise([sys.executable, "-c", stop_itself], [note]) == Ended(-signal.SIGTERM, None)
+        assert supervise([sys.executable, "-c", stop_its_parent], [note]) == Ended(-signal.SIGTERM, signal.SIGTERM)
 
 
 def test_an_orphan_stops_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:

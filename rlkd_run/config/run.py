@@ -74,6 +74,12 @@ class RuntimeOptions:
         identity=False,
         neutral=True,
     )
+    cohort: int = option(
+        "runs of a sweep that differ in seed, method, temperature or agent only: so many side by side in one process",
+        ge=1,
+        identity=False,
+        neutral=1,
+    )
     branches: bool = option(
         "on a GPU, the weights' gradients and the teacher on streams beside the rest of a step",
         identity=False,

@@ -73,7 +73,9 @@ def work(teacher: nn.Module | None, student: nn.Module, shape: tuple[int, int, i
 
 
 def rates(device: torch.device, wait: Callable[[], None], *, quick: bool) -> dict[str, float]:
-    """What the machine can do at best: fp32 matrix products, and copies within its memory.
+    """What the machine can do at best: fp32 matrix products or convolutions, and copies within its memory.
+
+    The two kinds of product come from different libraries, of which either may be the slower one.
 
     Args:
         device: where.
@@ -89,8 +91,15 @@ def rates(device: torch.device, wait: Callable[[], None], *, quick: bool) -> dic
     a, b = torch.randn(2, side, side, device=device)
     source, target = torch.ones(2, count, device=device)
     product = torch.empty_like(a)
+    pixels, channels = 8 if quick else 32, 64
+    maps = torch.randn(channels, channels, pixels, pixels, device=device).contiguous(memory_format=torch.channels_last)
+    kernel = torch.randn(channels, channels, 3, 3, device=device).contiguous(memory_format=torch.channels_last)
+    convolution = 9 * channels**3 * pixels**2
     return {
-        "multiply_adds_per_second": side**3 / _least(lambda: torch.mm(a, b, out=product), wait),
+        "multiply_adds_per_second": max(
+            side**3 / _least(lambda: torch.mm(a, b, out=product), wait),
+            convolution / _least(lambda: torch.conv2d(maps, kernel, padding=1), wait),
+        ),
         "bytes_per_second": 2 * FLOAT * count / _least(lambda: target.copy_(source), wait),
     }
 
