@@ -8,7 +8,9 @@ updates the agent is among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import gc
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -53,10 +55,22 @@ class CudaGraphs:
     def record(self, work: Callable[[], None]) -> Replay:
         """One graph."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+        with _no_collection(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             work()
         replay: Replay = graph.replay
         return replay
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python's collector may come upon an old graph, whose end frees memory: CUDA refuses that during a capture."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def recorder_for(options: RuntimeOptions, device: torch.device) -> Recorder | None:

@@ -142,6 +142,30 @@ def test_growth_is_told_by_slopes(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert policy["conclusion"]["time_over_sizes_percent"].keys() == SPREAD
 
 
+def test_every_kind_of_step_on_a_gpu_has_its_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import gpu_steps
+
+    monkeypatch.setattr(gpu_steps, "MEMBERS", (1, 2))
+    monkeypatch.setattr(gpu_steps, "PRECISION", {"bf16": gpu_steps.PRECISION["bf16"]})
+    small = ["--pair", "resnet8-resnet8", "--batch", "8", "--images", "32", "--steps", "2", "--repeats", "1"]
+    monkeypatch.setattr(sys, "argv", ["gpu_steps.py", *small, "--variants", "fp32, branches"])
+    images = gpu_steps.measured.raw_images
+    gpu_steps.main()
+    gpu_steps.measured.raw_images = images
+    tables = capsys.readouterr().out.split("\n\n")
+    assert tables[1::2] == [
+        "Warm", "Live", "The teacher's own training", "Rounds of several runs, ms", "Views a second"
+    ]  # fmt: skip
+    figures = [
+        float(cell) for table in tables[2::2] for line in table.splitlines()[2:] for cell in line.split("|")[2:-1]
+    ]
+    assert len(figures) == 2 * 5 + 5 + 5 + 2 + 1
+    assert all(figure >= 0 for figure in figures)
+
+
 @pytest.mark.parametrize(
     ("script", "arguments", "complaint"),
     [
