@@ -54,10 +54,15 @@ class Branches:
             yield
 
     def join(self) -> None:
-        """Let the current stream wait for all branches."""
+        """Let the current stream wait for all branches.
+
+        The streams' turns begin anew, so that the same work comes to the same one in every step: libraries keep memory
+        for each stream, and shall have taken it before a step is captured.
+        """
         for stream in self._open:
             torch.cuda.current_stream().wait_stream(stream)
         self._open.clear()
+        self._next = cycle(self._streams)
 
 
 class _Job(NamedTuple):

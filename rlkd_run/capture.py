@@ -12,6 +12,7 @@ import gc
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
+from weakref import WeakSet
 
 import torch
 
@@ -44,6 +45,7 @@ class CudaGraphs:
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._pool = torch.cuda.graph_pool_handle()
+        self._graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
 
     def warm_up(self, work: Callable[[], None]) -> None:
         """On the stream of the captures, so that libraries and gradients settle there."""
@@ -54,7 +56,10 @@ class CudaGraphs:
 
     def record(self, work: Callable[[], None]) -> Replay:
         """One graph."""
+        if not self._graphs:  # a pool ends with its last graph, and cannot be taken up again
+            self._pool = torch.cuda.graph_pool_handle()
         graph = torch.cuda.CUDAGraph()
+        self._graphs.add(graph)
         with _no_collection(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             work()
         replay: Replay = graph.replay

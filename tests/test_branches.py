@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlkd_run.branches import Branches, WeightGradients
+from rlkd_run.branches import STREAMS, Branches, WeightGradients
 from rlkd_run.models.build import build_model
 from rlkd_run.models.features import Network
 
@@ -105,3 +106,51 @@ def test_what_a_broken_step_has_left_is_dropped() -> None:
     branches.forget()
     branches.collect()
     assert model.get_parameter("conv1.weight").grad is None
+
+
+class FakeStream:
+    """Notes what it waits for; the current one is switched as torch does."""
+
+    main: FakeStream
+    current: FakeStream
+
+    def __init__(self, device: object = None) -> None:
+        self.waited: list[FakeStream] = []
+
+    def wait_stream(self, other: FakeStream) -> None:
+        self.waited.append(other)
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def stream(one: FakeStream) -> Iterator[None]:
+        before, FakeStream.current = FakeStream.current, one
+        yield
+        FakeStream.current = before
+
+    FakeStream.main = FakeStream.current = FakeStream()
+    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: FakeStream.current)
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+
+
+def test_branches_start_after_what_was_asked_for_and_are_waited_for(streams: None) -> None:
+    branches = Branches(torch.device("cuda"))
+    assert branches.exist
+    for _ in range(2):  # the same work comes to the same stream in every step
+        used = []
+        for _ in range(STREAMS + 1):
+            with branches.branch():
+                used.append(FakeStream.current)
+        assert len(set(used)) == STREAMS
+        assert used[0] is used[STREAMS]
+        assert all(one.waited[-1] is FakeStream.main for one in used)
+        FakeStream.main.waited.clear()
+        branches.join()
+        assert set(FakeStream.main.waited) == set(used)
+        first = used[0]
+    with branches.branch():
+        assert FakeStream.current is first
+    branches.join()
+    assert not Branches(CPU).exist

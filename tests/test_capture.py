@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from states import same, stored
 from tape import Tape
 
 from rlkd_run import teachers
-from rlkd_run.capture import CapturedSteps, recorder_for
+from rlkd_run.capture import CapturedSteps, CudaGraphs, recorder_for
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.experiment import build, open_data
 from rlkd_run.protocol import Observation, Situation, Temperatures
@@ -193,6 +194,25 @@ def test_counts_go_on_in_repeated_steps() -> None:
     for _ in range(10):
         steps.run((), work)
     assert (count, value.item()) == (20, 10)
+
+
+def test_graphs_share_memory_as_long_as_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Graph:
+        def replay(self) -> None:
+            pass
+
+    pools: list[int] = []
+    handles = iter(range(9))
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(handles))
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, pool, stream: pools.append(pool) or nullcontext())
+    graphs = CudaGraphs(torch.device("cuda"))
+    kept = [graphs.record(lambda: None) for _ in range(2)]
+    kept.clear()  # as where a phase begins anew
+    kept = [graphs.record(lambda: None) for _ in range(2)]
+    assert len(kept) == 2
+    assert pools[0] == pools[1] != pools[2] == pools[3]
 
 
 def test_a_cpu_captures_nothing() -> None:
