@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -113,3 +115,22 @@ def test_a_sweep_that_cannot_be_written_is_one_sentence(rlkd_run: Callable[..., 
     assert (
         ended.err == f"rlkd-run: The folder {Path('file').resolve()}/runs/.queue cannot be written: Not a directory.\n"
     )
+
+
+def test_a_killed_cohort_is_on_record_for_each_of_its_runs_and_goes_on() -> None:
+    sweep = [*JOB, "seed=0,1,2", "runtime.cohort=3", "recipe.epochs=12"]
+    process = start(*sweep)
+    while len(begun := list(Path("outputs/runs").glob("*/checkpoints/*.pt"))) < 3:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    (worker_of_all,) = {json.loads((path.parents[1] / "status.json").read_text())["process"] for path in begun}
+    os.kill(worker_of_all, signal.SIGKILL)
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, printed
+    assert "sweep     0 done, 3 failed, 0 skipped" in printed
+    assert printed.count("killed by SIGKILL") == 3
+    again = start(*sweep)
+    printed, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, printed
+    assert "sweep     3 done, 0 failed, 0 skipped" in printed
+    assert printed.count("resumed   after") == 3
