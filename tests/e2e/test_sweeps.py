@@ -33,14 +33,14 @@ def start(*arguments: str) -> subprocess.Popen[str]:
 
 
 def test_two_equal_sweeps_at_once_share_the_work_and_the_teacher() -> None:
-    sweep = [*TINY, "temperature=fixed", "teacher.recipe.epochs=5", "seed=0,1"]
+    sweep = [*TINY, "temperature=fixed", "teacher.recipe.epochs=25", "seed=0,1"]  # long enough to be waited for
     processes = [start(*sweep), start(*sweep)]
     both = [process.communicate(timeout=300)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], both
     printed = "".join(both)
     assert "another sweep is at it" in printed  # so that it does the other run first
     assert "waiting for process" in printed  # which needs the same teacher
-    assert printed.count("epoch 5/5") == 1
+    assert printed.count("epoch 25/25") == 1
     assert printed.count("epoch 2/2") == 2
     assert all("sweep     2 done, 0 failed, 0 skipped" in one for one in both)
     assert len(list(Path("outputs/runs").glob("*/result.json"))) == 2
