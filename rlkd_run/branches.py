@@ -179,7 +179,7 @@ class _Convolution(torch.autograd.Function):
         def of_parameters() -> tuple[Tensor, ...]:
             return gradients(False, True, len(parameters) == 2)[1 : 1 + len(parameters)]
 
-        ctx.gradients.add(parameters, (images, gradient), of_parameters)
+        ctx.gradients.add(parameters, (images, weight, gradient), of_parameters)
         of_images = gradients(True, False, False)[0] if ctx.needs_input_grad[1] else None
         return None, of_images, *[None] * 6
 

@@ -1,17 +1,16 @@
 """Several runs side by side in one process: a GPU does their small kernels at the same time (`runtime.cohort`).
 
-Each run is asked for one step after the other, in turn. It keeps its own order of images, crops, records and
-checkpoints; data set, teacher and the teacher's kept answers are there once. A run that fails leaves the others alone.
+All are put together first. Then each is asked for one step after the other, in turn. It keeps its own order of images,
+crops, records and checkpoints; data set, teacher and the teacher's kept answers are there once. A run that fails
+leaves the others alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
 
 import torch
-from torch import Tensor
 
 from rlkd_run.common import Common
 from rlkd_run.config.runconfig import RunConfig
@@ -29,54 +28,66 @@ class Member:
         config: the run.
         common: of all of them.
         wait: as `distill`.
-        shows: whether it is the one whose progress bar is drawn.
+        bar: whether its progress is drawn.
     """
 
-    def __init__(self, config: RunConfig, common: Common, *, wait: bool, shows: bool) -> None:
-        if not shows:
-            config = replace(config, runtime=replace(config.runtime, progress=False))
+    def __init__(self, config: RunConfig, common: Common, *, wait: bool, bar: bool) -> None:
         self.config = config
         label = f"[{config.method.name} {config.temperature.name} seed {config.seed}] "
-        self._steps = distillation(config, common, wait=wait, label=label)
-        self._device = choose(config.runtime)
-        self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None  # type: ignore[no-untyped-call]
-        self._generators: list[Tensor] | None = None
+        self._steps = distillation(config, common, wait=wait, label=label, bar=bar)
+        self._chances = torch.get_rng_state()
+        device = choose(config.runtime)
+        self._gpu = _Place(device) if device.type == "cuda" else None
 
     def step(self) -> bool:
-        """Go one step further; False at the end of the run."""
+        """Go one step further, of which the first is the preparation; False at the end of the run."""
         with self._turn():
             return next(self._steps, _END) is not _END
+
+    def give_up(self) -> None:
+        """Leave the run where it is: what was saved is kept."""
+        self._steps.close()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
         """On a stream of its own, with torch's generators as this run has left them."""
-        others = _generators(self._device)
-        if self._generators is not None:
-            _set_generators(self._device, self._generators)
+        others = torch.get_rng_state()
+        torch.set_rng_state(self._chances)
+        with ExitStack() as stack:
+            if self._gpu is not None:
+                stack.enter_context(self._gpu.turn())
+            try:
+                yield
+            finally:
+                self._chances = torch.get_rng_state()
+                torch.set_rng_state(others)
+
+
+class _Place:
+    """A member's part of a GPU: a stream, and a state of its generator that captured graphs may keep."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        self._generator = torch.cuda.default_generators[self._stream.device_index]
+        self._own = self._generator.clone_state()
+        self._prepared = False
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        others = self._generator.graphsafe_get_state()
+        self._generator.graphsafe_set_state(self._own)
         try:
-            with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
+            with torch.cuda.stream(self._stream):
                 yield
         finally:
-            if self._generators is None and self._stream is not None:
+            self._generator.graphsafe_set_state(others)
+            if not self._prepared:
                 self._stream.synchronize()  # what was made for all is there when the next one asks
-            self._generators = _generators(self._device)
-            _set_generators(self._device, others)
+                self._prepared = True
 
 
-def _generators(device: torch.device) -> list[Tensor]:
-    gpu = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
-    return [torch.get_rng_state(), *gpu]
-
-
-def _set_generators(device: torch.device, states: Sequence[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
-
-
-def distill_together(
-    configs: Sequence[RunConfig], *, wait: bool, note: Callable[[RunConfig, Exception], None]
-) -> list[Exception]:
+def distill_together(configs: Sequence[RunConfig], *, wait: bool, note: Callable[[RunConfig, Exception], None]) -> int:
     """Distil every run, each to its own end.
 
     Args:
@@ -85,27 +96,32 @@ def distill_together(
         note: told of a run that failed.
 
     Returns:
-        What the failed ones failed by.
+        How many failed.
 
     Raises:
         Interrupted: a signal asked for it; all of them have saved what they had reached.
     """
-    failures: list[Exception] = []
+    failed = 0
     stopped: Interrupted | None = None
-    with Common() as common:
-        members = [Member(config, common, wait=wait, shows=config is configs[0]) for config in configs]
-        while members:
+    with Common() as common, ExitStack() as stack:
+        members = [Member(config, common, wait=wait, bar=config is configs[0]) for config in configs]
+        for member in members:
+            stack.callback(member.give_up)
+        # While they are prepared, which includes waiting for others, a signal acts at once; after that, when all of
+        # them have come to the end of a step.
+        while members and (stopped is None or common.is_stopping):
             for member in list(members):
                 try:
                     goes_on = member.step()
                 except Interrupted as interrupted:
                     stopped, goes_on = interrupted, False
                 except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
-                    note(member.config, error)
-                    failures.append(error)
-                    goes_on = False
+                    note(member.config, error)  # and is not kept, nor is the memory that it holds
+                    failed, goes_on = failed + 1, False
                 if not goes_on:
                     members.remove(member)
+                if stopped is not None and not common.is_stopping:
+                    break
     if stopped is not None:
         raise stopped
-    return failures
+    return failed

@@ -39,6 +39,11 @@ class Common:
         self._made[key] = True
         return not before
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether a run is where signals are only noted."""
+        return self._stopping > 0
+
     @contextmanager
     def stopping(self) -> Iterator[StopRequest]:
         """While any run is in here, signals are noted for all of them."""

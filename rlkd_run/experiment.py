@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -57,14 +58,17 @@ def distill(config: RunConfig, *, wait: bool = False) -> None:
             pass
 
 
-def distillation(config: RunConfig, common: Common, *, wait: bool = False, label: str = "") -> Iterator[None]:
-    """As `distill`, for somebody who asks for one step after the other.
+def distillation(
+    config: RunConfig, common: Common, *, wait: bool = False, label: str = "", bar: bool = True
+) -> Generator[None, None, None]:
+    """As `distill`, for somebody who asks for one step after the other; the preparation is the first of them.
 
     Args:
         config: the run.
         common: of the runs in this process, whose teacher and data set are the same.
         wait: for another process that is at the same run, instead of raising.
         label: what the run's lines begin with.
+        bar: whether its progress may be drawn.
 
     Raises:
         ConfigError: a mistake of the user's; nothing was written.
@@ -94,7 +98,8 @@ def distillation(config: RunConfig, common: Common, *, wait: bool = False, label
         rates = layer_rates(config.recipe, objective.model)
         recorder = recorder_for(config.runtime, device)
         trainer = Trainer(objective, loader, Schedule.of(config.recipe), device, rates, recorder)
-        fit = Fit(trainer, folder, config.runtime, measures, label=label)
+        shown = replace(config.runtime, progress=config.runtime.progress and bar)
+        fit = Fit(trainer, folder, shown, measures, label=label)
         torch.manual_seed(derive_seed(config.seed, "training"))
         if fit.resume():
             print(f"{label}resumed   after {trainer.epoch} epochs and {trainer.step} steps", flush=True)
@@ -109,6 +114,9 @@ def distillation(config: RunConfig, common: Common, *, wait: bool = False, label
         objective.answers = common.once(answers, lambda: teacher_for(teaching, objective.teacher, loader, dataset))
         if config.runtime.compile == "all":
             objective.student.compile(config.recipe.batch_size)
+        if probe_images:
+            dataset.probe_batch()  # some data sets read it at the first call, which no step shall wait for
+        yield
         with common.stopping() as stop:
             yield from fit.steps(stop)
         history = fit.history

@@ -31,7 +31,7 @@ from rlkd_run.files import write_atomically
 from rlkd_run.gpu_slots import gpu_slot
 from rlkd_run.interrupt import STOPS
 from rlkd_run.locks import is_locked, try_lock
-from rlkd_run.queue_files import frozen_file, lock_file, log_file
+from rlkd_run.queue_files import TOGETHER, frozen_file, lock_file, one_log, together
 from rlkd_run.record import RunFolder, finished, read_json
 
 _SAVES = 60.0  # seconds that jobs get to reach the end of a step and save
@@ -105,9 +105,9 @@ def write_together(files: Sequence[Path]) -> Path:
     if len(files) == 1:
         return files[0]
     names = [str(path) for path in files]
-    path = files[0].with_name(f"{files[0].stem.rpartition('.')[0]}.{short_hash(names)}.json")
+    path = files[0].with_name(f"{short_hash(names)}{TOGETHER}")
     try:
-        write_atomically(path, json.dumps({"together": names}).encode())
+        write_atomically(path, json.dumps(names).encode())
     except OSError as error:
         raise ConfigError(f"The folder {path.parent} cannot be written: {error.strerror}.") from error
     return path
@@ -115,10 +115,8 @@ def write_together(files: Sequence[Path]) -> Path:
 
 def _runs_of(path: Path) -> dict[Path, Frozen]:
     """The frozen runs of a job by their files; what another sweep has finished has none any more."""
-    if not path.exists():
-        return {}
-    together = read_json(path).get("together", [path])
-    return {file: Frozen.read(file) for file in map(Path, together) if file.exists()}
+    files = together(path) if path.exists() else []
+    return {file: Frozen.read(file) for file in files if file.exists()}
 
 
 def run_job(composed: DictConfig) -> int:
@@ -151,11 +149,12 @@ def run_job(composed: DictConfig) -> int:
         folders = [folder_of(found[path].config) for path in files]
         print("\n" + "\n".join(f"--- {folder}" for folder in folders), flush=True)
         command = [sys.executable, "-m", "rlkd_run.worker", *map(str, files), f"--parent={os.getpid()}"]
+        log = None if composed.launcher == "basic" else one_log(folders)
         with gpu_slot(first.config.runtime.jobs_per_gpu, HydraConfig.get().job.num) as environment:
             ended = supervise(
                 [*command, *(["--wait"] if composed.wait else [])],
                 [mine[path] for path in files],
-                log=None if composed.launcher == "basic" else log_file(folders[0]),
+                log=log,
                 environment=environment,
             )
         for folder in folders:
@@ -181,10 +180,12 @@ class Ended(NamedTuple):
         code: its exit code; minus the signal that killed it.
         asked: the signal by which this process was asked to stop meanwhile; None if by none. A child that was stopped
             alone has ended like any other, and the sweep goes on.
+        process: its number.
     """
 
     code: int
     asked: int | None = None
+    process: int | None = None
 
     @property
     def was_stopped(self) -> bool:
@@ -231,7 +232,7 @@ def supervise(
                 os.ftruncate(note.fileno(), 0)  # and no buffer, which closing the file would try to write once more
                 os.write(note.fileno(), f"{socket.gethostname()} {os.getppid()} {os.getpid()}".encode())
         try:
-            return Ended(child.wait(), came[0] if came else None)
+            return Ended(child.wait(), came[0] if came else None, child.pid)
         except BaseException:  # a launcher's own signal handler ends this process: the child has to save first
             child.terminate()
             child.wait()
@@ -266,14 +267,15 @@ def stop_jobs_here(folders: Iterable[Path]) -> None:
 
     For a launcher that, when it is stopped itself, kills its workers and all that they have started.
     """
-    asked = []
+    asked: dict[Path, int] = {}
     for folder in folders:
         if is_locked(lock_file(folder)):
             words = lock_file(folder).read_text().split()
             if words[:2] == [socket.gethostname(), str(os.getpid())]:  # not another sweep's
-                asked.append(folder)
-                with suppress(ProcessLookupError):  # it has just ended
-                    os.kill(int(words[2]), signal.SIGTERM)
+                asked[folder] = int(words[2])
+    for supervisor in set(asked.values()):  # who may have several runs
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(supervisor, signal.SIGTERM)
     deadline = time.monotonic() + _SAVES
     while any(is_locked(lock_file(folder)) for folder in asked) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -282,10 +284,11 @@ def stop_jobs_here(folders: Iterable[Path]) -> None:
 def note_end(folder: Path, ended: Ended) -> None:
     """Leave in a run folder how its job ended, where the job could not do so itself."""
     code = ended.code
-    state = None
+    status = {}
     with suppress(ConfigError):
-        state = read_json(folder / "status.json").get("state")
-    if code >= 0 and state in ("failed", "interrupted"):
+        status = read_json(folder / "status.json")
+    told_by_it = ended.process is not None and status.get("process") == ended.process
+    if status.get("state") in ("failed", "interrupted") and (code >= 0 or told_by_it):
         return
     message = f"its process ended with exit code {code}"
     if ended.was_stopped:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -33,9 +32,7 @@ def start(config: RunConfig, *, wait: bool = False) -> None:
         getattr(inspection, config.task.name)(config)
 
 
-def start_together(
-    configs: Sequence[RunConfig], *, wait: bool, note: Callable[[RunConfig, Exception], None]
-) -> list[Exception]:
+def start_together(configs: Sequence[RunConfig], *, wait: bool, note: Callable[[RunConfig, Exception], None]) -> int:
     """Carry out several distillations side by side in this process.
 
     Args:
@@ -44,7 +41,7 @@ def start_together(
         note: told of each that failed.
 
     Returns:
-        What they failed by.
+        How many failed.
 
     Raises:
         Interrupted: as the task does.
@@ -53,13 +50,11 @@ def start_together(
 
     for config in configs:
         _announce(config)
-    failures = distill_together(configs, wait=wait, note=note)
-    for error in failures:
-        print(f"rlkd-run: {error}", file=sys.stderr)
+    failed = distill_together(configs, wait=wait, note=note)
     for folder in map(run_folder, configs):
         if finished(folder):
             show(folder)
-    return failures
+    return failed
 
 
 def _announce(config: RunConfig) -> None:

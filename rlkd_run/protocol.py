@@ -44,7 +44,7 @@ class Batch:
     """One mini-batch on the device.
 
     Attributes:
-        images: normalised images, [B, 3, H, W] float32, channels_last.
+        images: normalised images, [B, 3, H, W] float32, in the memory layout of the networks.
         target: labels, [B] int64; of a mixed image, the label of the image with the larger share.
         index: positions in the training set, [B] int64; of a mixed image, of the image with the larger share.
         mix: the other labels in an exploration epoch whose labels are mixed, else None.

@@ -22,7 +22,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import Interrupted
 from rlkd_run.grouping import cohorts
 from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here, write_together
-from rlkd_run.queue_files import forget, log_file
+from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
 from rlkd_run.results.status import standing
@@ -125,6 +125,8 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
         for folder in runs:
             if finished(folder):
                 forget(folder)
+        for path in files:
+            forget_together(path)
         for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
             signal.signal(number, handler)
         sys.argv = previous

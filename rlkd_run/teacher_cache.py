@@ -123,6 +123,8 @@ class CachedTeacher:
     def end_epoch(self) -> None:
         """Write what is new. Waits for the device."""
         if self._new:
+            if self._device.type == "cuda":  # runs side by side have computed them, each on a stream of its own
+                torch.cuda.synchronize(self._device)
             for keys, answers in self._new:
                 self._store.write(keys, {name: value.cpu() for name, value in answers.items()})
             self._new = []

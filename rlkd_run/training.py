@@ -242,6 +242,16 @@ class Trainer:
         step = int(self._first_bad_step)
         return None if step < 0 else step
 
+    def _lay_out_momentum(self) -> None:
+        """Give what the optimiser keeps the strides of its parameters, which fused kernels take for granted.
+
+        A run may be taken up in another memory layout: on another device, or as `runtime.channels_last` asks.
+        """
+        for parameter, kept in self.optimizer.state.items():
+            for name, value in kept.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    kept[name] = torch.empty_like(parameter).copy_(value)
+
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed training needs to end in the same bits."""
         return {
@@ -263,6 +273,7 @@ class Trainer:
         self.epoch, self.step = state["epoch"], state["step"]
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._lay_out_momentum()
         self.meter.load_state_dict(state["meter"])
         self.instances.load_state_dict(state["instances"])
         self._best = state["best"]

@@ -19,11 +19,11 @@ from types import FrameType
 from rlkd_run.cli import exit_code
 from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.errors import FolderBusy, Interrupted, RunError
+from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
 from rlkd_run.interrupt import STOPS
 from rlkd_run.job import folder_of
 from rlkd_run.launch import start, start_together
-from rlkd_run.record import RunFolder, read_json
+from rlkd_run.record import RunFolder, finished, read_json
 
 
 def main() -> None:
@@ -65,8 +65,19 @@ def _work(path: Path, *, wait: bool) -> int:
 
 def _together(paths: Sequence[Path], *, wait: bool) -> int:
     configs = [_read(path) for path in paths]
-    failures = start_together(configs, wait=wait, note=lambda config, error: _note(folder_of(config), error))
-    return 1 if failures else 0
+
+    def note(config: RunConfig, error: Exception) -> None:
+        print(f"rlkd-run: {folder_of(config)}: {error or type(error).__name__}", file=sys.stderr)
+        if not isinstance(error, FolderBusy):  # whoever is at it keeps the record
+            _note(folder_of(config), error)
+
+    try:
+        return 1 if start_together(configs, wait=wait, note=note) else 0
+    except Exception as error:
+        for config in configs:
+            if not finished(folder_of(config)):
+                _note(folder_of(config), error)
+        raise
 
 
 def _note(folder: Path, error: Exception) -> None:
@@ -76,7 +87,7 @@ def _note(folder: Path, error: Exception) -> None:
             run.failed(error)
     except FolderBusy:
         return
-    except RunError as problem:  # the disk is full, most likely; what ended the job is told all the same
+    except (ConfigError, RunError) as problem:  # the disk is full, most likely; what ended the job is told all the same
         print(problem, file=sys.stderr)
 
 

@@ -165,7 +165,7 @@ def same_images(count: int, options: Any, root: str | None) -> RawImages:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pair", default="resnet56-resnet20", metavar="TEACHER-VARIANTS")
+    parser.add_argument("--pair", default="resnet56-resnet20", metavar="TEACHER-STUDENT")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--images", type=int, default=49_984)
     parser.add_argument("--steps", type=int, default=100)

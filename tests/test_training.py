@@ -100,6 +100,22 @@ def test_equal_seeds_end_in_equal_bits_stopped_and_resumed_or_not(policy: list[s
     assert same(undisturbed.state_dict(), second.state_dict())
 
 
+def test_a_run_goes_on_in_another_memory_layout() -> None:
+    """On another device, say: momentum in the old layout would be read as other weights' by a fused update."""
+    trained = []
+    for second in ("true", "false"):
+        first = make("temperature=fixed", "runtime.channels_last=true", "recipe.lr=0.002")
+        run_until(first, 1, 3)
+        trainer = make("temperature=fixed", f"runtime.channels_last={second}", "recipe.lr=0.002")
+        trainer.load_state_dict(stored(first.state_dict()))
+        for parameter, kept in trainer.optimizer.state.items():
+            assert kept["momentum_buffer"].stride() == parameter.stride()
+        run_until(trainer, 1, 0)
+        trained.append(dict(trainer.objective.model.named_parameters()))
+    for name, value in trained[0].items():
+        torch.testing.assert_close(trained[1][name], value, rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.parametrize("form", ["present", "earlier"])
 def test_a_run_goes_on_where_fewer_gpus_are_in_sight(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = [torch.full((16,), number, dtype=torch.uint8) for number in range(4)]

@@ -72,7 +72,7 @@ class RuntimeOptions:
     capture: bool = option(
         "on a GPU, whole steps as graphs that are captured once (images of one size that live there)",
         identity=False,
-        neutral=True,
+        neutral=False,
     )
     cohort: int = option(
         "runs of a sweep that differ in seed, method, temperature or agent only: so many side by side in one process",

@@ -23,8 +23,7 @@ def contradictions(config: RunConfig) -> list[str]:
         _temperature(config, problems)
         _method(config, problems)
     _objective(config, problems)
-    if config.runtime.wandb is not None and importlib.util.find_spec("wandb") is None:
-        problems.append(f"runtime.wandb={config.runtime.wandb} needs Weights & Biases: pip install 'rlkd-run[wandb]'.")
+    _runtime(config, problems)
     _task(config, problems)
     return problems
 
@@ -139,6 +138,15 @@ def _objective(config: RunConfig, problems: list[str]) -> None:
         problems.append("select_on_test=true is for objective=test_top1.")
     if top.trials is not None and top.objective is None:
         problems.append("trials needs an objective to compare by, e.g. objective=val_top1.")
+
+
+def _runtime(config: RunConfig, problems: list[str]) -> None:
+    if config.runtime.wandb is not None and importlib.util.find_spec("wandb") is None:
+        problems.append(f"runtime.wandb={config.runtime.wandb} needs Weights & Biases: pip install 'rlkd-run[wandb]'.")
+    if config.runtime.cohort > 1 and config.runtime.wandb is not None:
+        problems.append(
+            "runtime.wandb takes one run a process, so runtime.cohort must be 1; metrics.csv holds the same rows."
+        )
 
 
 def _task(config: RunConfig, problems: list[str]) -> None:

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from rlkd_run.queue_files import QUEUE, queued, worked_on
+from rlkd_run.locks import is_locked
+from rlkd_run.queue_files import QUEUE, lock_file, queued, worked_on
+from rlkd_run.record import LOCK
 from rlkd_run.results.fields import Fields, RecordError
 from rlkd_run.results.notices import Tell, tell_on_stderr
 from rlkd_run.results.records import RESULT, STATUS, find_runs
@@ -55,13 +57,21 @@ def standing(folder: Path) -> Standing:
     updated = _time(fields.values.get("updated"))
     if os.path.lexists(folder / RESULT):
         state = "finished"
-    elif busy:
+    elif busy and not _told_its_end(folder, state, updated):
         state = "running"
     elif state == "running":
         state = "stopped"
     elif state not in STATES:
         return Standing(folder, "unreadable", f"its state is {state!r}", updated)
     return Standing(folder, state, _detail(fields, state), updated)
+
+
+def _told_its_end(folder: Path, state: str, updated: datetime | None) -> bool:
+    """Whether a run has ended early in the job that is under way, which has other runs as well."""
+    if state not in ("failed", "interrupted") or updated is None or is_locked(folder / LOCK):
+        return False
+    begun = lock_file(folder).stat().st_mtime if lock_file(folder).exists() else 0.0
+    return updated.timestamp() >= begun
 
 
 def _detail(fields: Fields, state: str) -> str:
