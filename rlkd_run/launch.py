@@ -51,9 +51,11 @@ def start_together(configs: Sequence[RunConfig], *, wait: bool, note: Callable[[
     for config in configs:
         _announce(config)
     failed = distill_together(configs, wait=wait, note=note)
-    for folder in map(run_folder, configs):
-        if finished(folder):
-            show(folder)
+    done = [folder for folder in map(run_folder, configs) if finished(folder)]
+    if done:
+        print(f"\n{table_for(done)}\n")
+    for folder in done:
+        print(_contents(folder), flush=True)
     return failed
 
 
@@ -99,5 +101,9 @@ def _train_teacher(config: RunConfig) -> None:
 
 def show(folder: Path) -> None:
     """Print a finished run's table and what lies in its folder."""
+    print(f"\n{table_for([folder])}\n\n{_contents(folder)}", flush=True)
+
+
+def _contents(folder: Path) -> str:
     files = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    print(f"\n{table_for([folder])}\n\nin {folder}: {', '.join(files)}", flush=True)
+    return f"in {folder}: {', '.join(files)}"
