@@ -16,7 +16,7 @@ from rlkd_run.data.transfer import upload
 from rlkd_run.errors import Interrupted, RunError
 from rlkd_run.interrupt import StopRequest
 from rlkd_run.models.features import Network
-from rlkd_run.models.folding import folded
+from rlkd_run.models.folding import cast_once, folded
 from rlkd_run.progress import progress
 from rlkd_run.protocol import Batch, Outputs
 
@@ -165,6 +165,8 @@ def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, datase
     asked = network
     if runtime.fold_teacher:
         model = folded(network.model, dataset.image_shape, network.needs)
+        if network.precision == "bf16":
+            cast_once(model)
         asked = Network(model, network.needs, network.precision)
     if runtime.compile != "none":
         asked.compile(loader.batch_size)

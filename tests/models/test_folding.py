@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rlkd_run.models.build import build_model
 from rlkd_run.models.features import Network
-from rlkd_run.models.folding import folded
+from rlkd_run.models.folding import cast_once, folded
 from rlkd_run.protocol import Needs
 
 EVERYTHING = Needs(penultimate=True, maps=True, preactivations=True)
@@ -91,3 +91,17 @@ def test_what_cannot_be_folded_is_left(model: nn.Module) -> None:
     assert count(fast) == count(model)
     images = torch.randn(2, 3, 8, 8)
     assert torch.equal(fast(images), model.eval()(images))
+
+
+@pytest.mark.parametrize("name", ["resnet14", "vgg8", "shufflenet_v2"])
+def test_weights_that_were_cast_before_give_the_same_bits(name: str) -> None:
+    model = folded(build_model("zoo", name, 10), (3, 32, 32), Needs(penultimate=True))
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), Network(model, Needs(penultimate=True), "bf16") as network:
+        expected = network(images)
+        cast_once(model)
+        found = network(images)
+    assert next(module for module in model.modules() if isinstance(module, nn.Conv2d)).weight.dtype == torch.bfloat16
+    assert torch.equal(found.logits, expected.logits)
+    assert found.penultimate is not None
+    assert torch.equal(found.penultimate, expected.penultimate)
