@@ -17,6 +17,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.device import choose
 from rlkd_run.errors import Interrupted
 from rlkd_run.experiment import distillation
+from rlkd_run.grouping import labels
 
 _END = object()
 
@@ -26,15 +27,15 @@ class Member:
 
     Args:
         config: the run.
+        label: what its lines begin with.
         common: of all of them.
         wait: as `distill`.
         bar: whether its progress is drawn.
     """
 
-    def __init__(self, config: RunConfig, common: Common, *, wait: bool, bar: bool) -> None:
+    def __init__(self, config: RunConfig, label: str, common: Common, *, wait: bool, bar: bool) -> None:
         self.config = config
-        label = f"[{config.method.name} {config.temperature.name} seed {config.seed}] "
-        self._steps = distillation(config, common, wait=wait, label=label, bar=bar)
+        self._steps = distillation(config, common, wait=wait, label=f"[{label}] ", bar=bar)
         self._chances = torch.get_rng_state()
         device = choose(config.runtime)
         self._gpu = _Place(device) if device.type == "cuda" else None
@@ -104,7 +105,8 @@ def distill_together(configs: Sequence[RunConfig], *, wait: bool, note: Callable
     failed = 0
     stopped: Interrupted | None = None
     with Common() as common, ExitStack() as stack:
-        members = [Member(config, common, wait=wait, bar=config is configs[0]) for config in configs]
+        named = zip(configs, labels(configs), strict=True)
+        members = [Member(config, label, common, wait=wait, bar=config is configs[0]) for config, label in named]
         for member in members:
             stack.callback(member.give_up)
         # While they are prepared, which includes waiting for others, a signal acts at once; after that, when all of

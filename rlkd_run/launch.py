@@ -50,6 +50,7 @@ def start_together(configs: Sequence[RunConfig], *, wait: bool, note: Callable[[
 
     for config in configs:
         _announce(config)
+    print(f"together  {len(configs)} runs share this process: img/s is each one's among the others", flush=True)
     failed = distill_together(configs, wait=wait, note=note)
     done = [folder for folder in map(run_folder, configs) if finished(folder)]
     if done:

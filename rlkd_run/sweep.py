@@ -49,6 +49,12 @@ def run_sweep(command: Command) -> int:
     else:
         before = {folder for folder in runs if finished(folder)}
         print(f"sweep     {len(runs)} runs, {len(before)} finished before", flush=True)
+        if len(runs) < len(command.runs):
+            print(
+                f"note      {len(command.runs)} settings, but only {len(runs)} different: some of what is swept changes "
+                "no result, and its last value is taken",
+                flush=True,
+            )
         _carry_out(runs, command=command, before=before, begun=set())
     done = [folder for folder in runs if finished(folder)]
     if done:
@@ -99,7 +105,10 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
     if not runs:
         return True
     here = Path.cwd()
-    files = [write_together([Frozen(run, here).write() for run in group]) for group in cohorts(runs.values())]
+    groups = cohorts(runs.values())
+    if len(runs) > 1 and any(run.runtime.cohort > 1 for run in runs.values()):
+        print(f"cohorts   {len(runs)} runs in {len(groups)} processes", flush=True)
+    files = [write_together([Frozen(run, here).write() for run in group]) for group in groups]
     overrides = [
         "frozen=" + ",".join(map(_quoted, files)),
         f"launcher={command.launcher_kind}",

@@ -26,7 +26,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, Interrupted, RunError
 from rlkd_run.experiment import distill
 from rlkd_run.fit import Fit
-from rlkd_run.grouping import cohorts
+from rlkd_run.grouping import cohorts, labels
 from rlkd_run.interrupt import StopRequest
 from rlkd_run.job import Ended, Frozen, note_end, write_together
 from rlkd_run.locks import try_lock
@@ -161,6 +161,24 @@ def weights() -> dict[str, bytes]:
     return {folder.name: (folder / "student.safetensors").read_bytes() for folder in folders}
 
 
+def test_what_tells_members_apart_is_in_their_labels() -> None:
+    runs = [
+        composed(*COMMON, "temperature=fixed", "temperature.value=2"),
+        composed(*COMMON, "temperature=fixed", "temperature.value=4"),
+        composed(*COMMON, "temperature=fixed", "temperature.value=4", "seed=1"),
+        composed(*COMMON, "agent.calibration.kind=none"),
+        composed(*COMMON, "agent.hidden=64"),
+    ]
+    assert labels(runs) == [
+        "kd fixed temperature.value=2.0 seed 0",
+        "kd fixed temperature.value=4.0 seed 0",
+        "kd fixed temperature.value=4.0 seed 1",
+        "kd rlkd agent.hidden=256 agent.calibration.kind=none seed 0",
+        "kd rlkd agent.hidden=64 agent.calibration.kind=lstm seed 0",
+    ]
+    assert labels(runs[1:3]) == ["kd fixed seed 0", "kd fixed seed 1"]
+
+
 def test_a_sweep_trains_its_runs_side_by_side() -> None:
     def sweep(*more: str) -> str:
         typed = command(*TINY, GIVEN, "temperature=fixed,random", "seed=0,1", *more)
@@ -169,6 +187,7 @@ def test_a_sweep_trains_its_runs_side_by_side() -> None:
         return ended.stdout
 
     printed = sweep("runtime.cohort=3")
+    assert "cohorts   4 runs in 2 processes" in printed
     assert printed.count("teacher   ") == 2  # three side by side, and the fourth
     assert printed.count("[kd fixed seed 1] epoch 2/2") == 1
     found = weights()

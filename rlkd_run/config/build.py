@@ -82,9 +82,11 @@ def build(options: Callable[..., T], values: Any, path: str, problems: Problems)
 
 def _convert(hint: Any, value: Any, key: str, rules: Mapping[str, Any], problems: Problems) -> Any:
     origin = get_origin(hint)
+    or_null = ""
     if origin in (Union, types.UnionType):
         if value is None:
             return None
+        or_null = " or null"
         hint = next(part for part in get_args(hint) if part is not type(None))
         origin = get_origin(hint)
     if dataclasses.is_dataclass(hint):
@@ -102,7 +104,7 @@ def _convert(hint: Any, value: Any, key: str, rules: Mapping[str, Any], problems
     if hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)  # a folder called 2024, a model called 1
     if type(value) is not hint:
-        problems.add(f"{key} must be {_KINDS[hint]}, not {_show(value)}.", malformed=True)
+        problems.add(f"{key} must be {_KINDS[hint]}{or_null}, not {_show(value)}.", malformed=True)
         return value
     _check(value, key, rules, problems)
     return value

@@ -134,3 +134,11 @@ def test_a_killed_cohort_is_on_record_for_each_of_its_runs_and_goes_on() -> None
     assert again.returncode == 0, printed
     assert "sweep     3 done, 0 failed, 0 skipped" in printed
     assert printed.count("resumed   after") == 3
+
+
+def test_settings_that_change_no_result_are_said_to(rlkd_run: Callable[..., Ended]) -> None:
+    ended = rlkd_run(*JOB, "recipe.epochs=1", "runtime.channels_last=true,false")
+    assert ended.code == 0, ended.err
+    assert "note      2 settings, but only 1 different" in ended.out
+    (result,) = Path("outputs/runs").glob("*/result.json")
+    assert json.loads(result.read_text())["config"]["runtime"]["channels_last"] is False
