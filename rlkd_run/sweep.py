@@ -51,8 +51,8 @@ def run_sweep(command: Command) -> int:
         print(f"sweep     {len(runs)} runs, {len(before)} finished before", flush=True)
         if len(runs) < len(command.runs):
             print(
-                f"note      {len(command.runs)} settings, but only {len(runs)} different: some of what is swept changes "
-                "no result, and its last value is taken",
+                f"note      {len(command.runs)} settings, but only {len(runs)} different: some of what is swept "
+                "changes no result, and its last value is taken",
                 flush=True,
             )
         _carry_out(runs, command=command, before=before, begun=set())
