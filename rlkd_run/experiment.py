@@ -79,15 +79,14 @@ def distillation(
     dataset = common.once(("data", probe_images), lambda: open_data(config, device))
     # Everything is put together before a teacher is trained, so that a mistake costs no teacher.
     teaching = taught_by(config)
-    who = repr(teaching.teacher)
-    teacher = common.once(("network", who), lambda: teachers.build(teaching, dataset, device))
+    teacher = common.once("network", lambda: teachers.build(teaching, dataset, device))
     objective = build(config, dataset, teacher, device)
     auxiliary = auxiliary_run(config)
     if auxiliary is not None:
         print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {run_folder(auxiliary)}", flush=True)
         distill(auxiliary, wait=True)
     origin = common.once(
-        ("weights", who), lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device)
+        "weights", lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device)
     )
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
     with RunFolder(run_folder(config), wait=wait) as folder:
@@ -105,12 +104,12 @@ def distillation(
             print(f"{label}resumed   after {trainer.epoch} epochs and {trainer.step} steps", flush=True)
         else:
             test = dataset.test_batches(config.runtime.eval_batch_size)
-            fit.facts["teacher"] = common.once(("accuracy", who), lambda: evaluate(teacher, test))._asdict()
+            fit.facts["teacher"] = common.once("accuracy", lambda: evaluate(teacher, test))._asdict()
         measured = Accuracy(**fit.facts["teacher"])
-        if common.first(("told", who)):
+        if common.first("told"):
             print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
             teachers.warn_if_far(teaching, dataset, measured)
-        answers = ("answers", who, probe_images, objective.teacher.needs)
+        answers = ("answers", probe_images, objective.teacher.needs)
         objective.answers = common.once(answers, lambda: teacher_for(teaching, objective.teacher, loader, dataset))
         if config.runtime.compile == "all":
             objective.student.compile(config.recipe.batch_size)

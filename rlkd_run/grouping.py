@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from rlkd_run.config.identity import relevant
 from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.results.settings import flatten, shown
 
 OWN = ("seed", "method", "temperature", "agent")  # what members of a cohort may differ in
 
@@ -32,30 +34,24 @@ def cohorts(runs: Iterable[RunConfig]) -> list[list[RunConfig]]:
 
 def labels(members: Sequence[RunConfig]) -> list[str]:
     """What tells the members of a cohort apart, in a few words each: method, temperature, what else differs, seed."""
-    flat = [_flat({group: run.to_dict()[group] for group in _groups(run)}) for run in members]
+    settings = list(map(_settings, members))
     words = []
-    for run, values in zip(members, flat, strict=True):
+    for run, own in zip(members, settings, strict=True):
+        names = run.method.name, run.temperature.name
         alike = [
             other
-            for one, other in zip(members, flat, strict=True)
-            if (one.method.name, one.temperature.name) == (run.method.name, run.temperature.name)
+            for one, other in zip(members, settings, strict=True)
+            if (one.method.name, one.temperature.name) == names
         ]
-        own = [f"{name}={value}" for name, value in values.items() if any(value != one.get(name) for one in alike)]
-        words.append(" ".join([run.method.name, run.temperature.name, *own, f"seed {run.seed}"]))
+        differ = [key for key, value in own.items() if any(value != other.get(key) for other in alike)]
+        words.append(" ".join([*names, *(f"{key}={shown(own[key])}" for key in differ), f"seed {run.seed}"]))
     return words
 
 
-def _groups(run: RunConfig) -> list[str]:
-    return ["method", "temperature", *(["agent"] if run.uses_agent else [])]
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values by full key."""
-    found: dict[str, Any] = {}
-    for name, value in values.items():
-        key = f"{prefix}{name}"
-        found |= _flat(value, f"{key}.") if isinstance(value, Mapping) else {key: value}
-    return found
+def _settings(run: RunConfig) -> dict[str, object]:
+    """By full key, all in which members may differ but the seed."""
+    groups = ["method", "temperature", *(["agent"] if run.uses_agent else [])]
+    return flatten({group: relevant(getattr(run, group)) for group in groups})
 
 
 def _key(run: RunConfig) -> str:

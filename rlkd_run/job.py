@@ -227,8 +227,8 @@ def supervise(
             env={**os.environ, **(environment or {})},
         )
         came = stack.enter_context(_passed_on_to(child))
-        with suppress(OSError):  # a full disk: it is for `stop_jobs_here`, and no reason to leave the child alone
-            for note in notes:
+        for note in notes:
+            with suppress(OSError):  # a full disk: it is for `stop_jobs_here`, and no reason to leave the child alone
                 os.ftruncate(note.fileno(), 0)  # and no buffer, which closing the file would try to write once more
                 os.write(note.fileno(), f"{socket.gethostname()} {os.getppid()} {os.getpid()}".encode())
         try:

@@ -30,10 +30,10 @@ from rlkd_run.config.composition import compose_command
 from rlkd_run.data.resident import RawImages
 from rlkd_run.device import describe, prepare
 from rlkd_run.models.features import Network
-from rlkd_run.models.folding import folded
 from rlkd_run.objectives import Supervised
 from rlkd_run.protocol import Batch, Outputs
 from rlkd_run.schedule import Schedule
+from rlkd_run.teacher_cache import LiveTeacher
 from rlkd_run.training import Trainer
 
 EPOCH = 21
@@ -140,14 +140,14 @@ class Bench:
     def answers(self, precision: str) -> float:
         """Views a second that the teacher answers, folded, in batches of a cache's filling."""
         project = self.project(*PRECISION[precision])
-        model = folded(project.objective.teacher.model, (3, 32, 32))
-        network = Network(model, precision=precision)
+        live = project.objective.answers
+        assert isinstance(live, LiveTeacher)
         keys = torch.arange(self.given.fill)
         seconds = []
         for _ in range(4):
             project.wait()
             began = time.perf_counter()
-            network(project.trainer.loader.images_of(keys))
+            live.network(project.trainer.loader.images_of(keys))
             project.wait()
             seconds.append(time.perf_counter() - began)
         return len(keys) / min(seconds)

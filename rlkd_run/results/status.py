@@ -67,11 +67,10 @@ def standing(folder: Path) -> Standing:
 
 
 def _told_its_end(folder: Path, state: str, updated: datetime | None) -> bool:
-    """Whether a run has ended early in the job that is under way, which has other runs as well."""
+    """Whether a run that is worked on has ended early, in a job that has other runs as well."""
     if state not in ("failed", "interrupted") or updated is None or is_locked(folder / LOCK):
         return False
-    begun = lock_file(folder).stat().st_mtime if lock_file(folder).exists() else 0.0
-    return updated.timestamp() >= begun
+    return updated.timestamp() >= lock_file(folder).stat().st_mtime  # written when the job began
 
 
 def _detail(fields: Fields, state: str) -> str:
