@@ -1,9 +1,9 @@
-"""Work of a step that a GPU does beside the rest of it.
+"""Work of a captured step that a GPU does beside the rest of it.
 
 The kernels of small networks leave most of a GPU idle, and each waits for the one before. Two parts of a step are
 waited for late: the gradients of the convolutions' weights, which only the update reads, and the teacher's outputs,
-which only the loss reads. Those get streams of their own; in a captured step they become branches of the graph. The
-kernels are the same, so the bits are too.
+which only the loss reads. While a step is captured, those get streams of their own, which makes them branches of the
+graph. The kernels are the same, so the bits are too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ STREAMS = 4  # kernels that run side by side take turns on the same multiprocess
 
 
 class Branches:
-    """Streams beside the current one; on a CPU there are none, and everything is done in its place.
+    """Streams beside the one that is captured. Where nothing is captured, everything is done in its place.
 
     A branch starts after all that the current stream was asked for before it, and must be joined before what it made is
     used, and before what it reads may go.
@@ -44,7 +44,7 @@ class Branches:
     @contextmanager
     def branch(self) -> Iterator[None]:
         """Do what is inside beside what comes after it."""
-        if not self._streams:
+        if not self._streams or not torch.cuda.is_current_stream_capturing():
             yield
             return
         stream = next(self._next)
@@ -54,15 +54,10 @@ class Branches:
             yield
 
     def join(self) -> None:
-        """Let the current stream wait for all branches.
-
-        The streams' turns begin anew, so that the same work comes to the same one in every step: libraries keep memory
-        for each stream, and shall have taken it before a step is captured.
-        """
+        """Let the current stream wait for all branches."""
         for stream in self._open:
             torch.cuda.current_stream().wait_stream(stream)
         self._open.clear()
-        self._next = cycle(self._streams)
 
 
 class _Job(NamedTuple):

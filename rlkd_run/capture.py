@@ -11,7 +11,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import torch
@@ -40,10 +40,15 @@ class CudaGraphs:
     """CUDA graphs that share the memory of what does not outlive a step.
 
     They may, in any order: whatever a step leaves behind lies in tensors that were there before it was captured.
+
+    They are captured on the current stream, or on one of their own where that is the default one, which CUDA refuses.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        current = torch.cuda.current_stream(device)
+        beside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._stream = beside if current == torch.cuda.default_stream(device) else current
+        self._any = torch.zeros((), device=device)
         self._pool = torch.cuda.graph_pool_handle()
         self._graphs: WeakSet[torch.cuda.CUDAGraph] = WeakSet()
 
@@ -58,12 +63,38 @@ class CudaGraphs:
         """One graph."""
         if not self._graphs:  # a pool ends with its last graph, and cannot be taken up again
             self._pool = torch.cuda.graph_pool_handle()
-        graph = torch.cuda.CUDAGraph()
+        try:
+            graph = self._capture(work, self._pool)
+        except RuntimeError:
+            # Before torch 2.13 the generator takes a capture that broke off for one that is under way, and refuses
+            # draws and replays, until another one comes to its end.
+            self._capture(lambda: self._any.zero_(), torch.cuda.graph_pool_handle())
+            raise
         self._graphs.add(graph)
-        with _no_collection(), torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            work()
         replay: Replay = graph.replay
         return replay
+
+    def _capture(self, work: Callable[[], object], pool: Any) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        captured = torch.cuda.graph(graph, pool=pool, stream=self._stream)
+        # The stream is entered here too, because torch leaves it entered if a capture breaks off.
+        with _no_collection(), torch.cuda.stream(self._stream), _own_workspaces(), captured:
+            work()
+        return graph
+
+
+@contextmanager
+def _own_workspaces() -> Iterator[None]:
+    """What is captured takes the scratch memory of matrix products from the graphs' pool, and leaves none there.
+
+    cuBLAS keeps some for every stream. A graph would go on using that of the stream it was captured on, whoever works
+    there by then; and a pool in which some was kept cannot be taken up again.
+    """
+    torch._C._cuda_clearCublasWorkspaces()
+    try:
+        yield
+    finally:
+        torch._C._cuda_clearCublasWorkspaces()
 
 
 @contextmanager
@@ -91,13 +122,22 @@ class _Kind:
         self.captured: tuple[Replay, Situation, Situation] | None = None
 
 
+class Situated(Protocol):
+    """Somebody of whom Python knows something that no tensor does."""
+
+    @property
+    def situation(self) -> Situation | None:
+        """What it knows between two steps; None: they must not be captured."""
+
+    def restore(self, situation: Situation) -> None:
+        """Set it."""
+
+
 class CapturedSteps:
     """Does each kind of step a few times as it is, captures it the next time, and repeats it from then on.
 
     Args:
         recorder: of the device.
-        situation: what Python knows between two steps.
-        restore: sets it.
 
     Attributes:
         refused: whether a step could not be captured, which is said aloud; every kind that is not captured yet is then
@@ -106,44 +146,45 @@ class CapturedSteps:
 
     WARM_UPS = 3  # a library may choose its kernels by trying them, an optimiser makes its state in the first step
 
-    def __init__(
-        self, recorder: Recorder, situation: Callable[[], Situation], restore: Callable[[Situation], None]
-    ) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._situation = situation
-        self._restore = restore
         self._kinds: dict[Hashable, _Kind] = {}
         self.refused = False
 
-    def run(self, key: Hashable, work: Callable[[], None]) -> None:
+    def run(self, objective: Situated, key: Hashable, work: Callable[[], None]) -> None:
         """Do `work`, which reads and writes the same tensors each time.
 
         Args:
-            key: what decides about its operations beside the situation.
+            objective: whose step it is, the same each time. It is not kept: what holds the graphs and what they work
+                for would hold each other, and a GPU's memory, until Python's collector comes by.
+            key: what decides about the step's operations beside the situation.
             work: a whole step.
         """
-        before = self._situation()
+        before = objective.situation
+        assert before is not None
         kind = self._kinds.setdefault((key, before.key), _Kind())
         if kind.captured is not None:
             replay, first, last = kind.captured
             replay()
             numbers = zip(before.counts, first.counts, last.counts, strict=True)
-            self._restore(Situation(last.key, tuple(now + there - here for now, here, there in numbers)))
+            objective.restore(Situation(last.key, tuple(now + there - here for now, here, there in numbers)))
         elif kind.seen < self.WARM_UPS or self.refused:
             kind.seen += 1
             self._recorder.warm_up(work)
         else:
-            self._capture(kind, before, work)
+            self._capture(kind, objective, before, work)
 
-    def _capture(self, kind: _Kind, before: Situation, work: Callable[[], None]) -> None:
+    def _capture(self, kind: _Kind, objective: Situated, before: Situation, work: Callable[[], None]) -> None:
         try:
             replay = self._recorder.record(work)
         except RuntimeError as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             print(f"capture   not possible ({reason}): steps are done one by one", flush=True)
             self.refused = True
-            self._restore(before)
+            objective.restore(before)
             self._recorder.warm_up(work)
             return
-        kind.captured = replay, before, self._situation()
+        after = objective.situation
+        assert after is not None
+        kind.captured = replay, before, after
         replay()

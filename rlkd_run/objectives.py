@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -48,8 +48,12 @@ class Objective(Protocol):
     def begin_epoch(self, epoch: int) -> MixPlan | None:
         """Prepare epoch `epoch` (from 1); may ask for mixed images."""
 
-    def situation(self, epoch: int) -> Situation | None:
-        """What Python knows between two steps of an epoch; None: they must not be captured."""
+    def reads(self, epoch: int) -> Hashable:
+        """What of the epoch's number is in the losses: captured steps serve as long as it is the same."""
+
+    @property
+    def situation(self) -> Situation | None:
+        """What Python knows between two steps of the epoch that has begun; None: they must not be captured."""
 
     def restore(self, situation: Situation) -> None:
         """Take over what Python knows after a step that was repeated without it."""
@@ -96,7 +100,12 @@ class Supervised:
         """No mixing."""
         return None
 
-    def situation(self, epoch: int) -> Situation:  # noqa: ARG002
+    def reads(self, epoch: int) -> Hashable:  # noqa: ARG002
+        """Nothing."""
+        return None
+
+    @property
+    def situation(self) -> Situation:
         """Python keeps nothing."""
         return Situation()
 
@@ -174,18 +183,21 @@ class Distillation:
         self._is_taught = not self.phases or not phase_at(self.phases, epoch)[0].labels_only
         return self.policy.begin_epoch(epoch) if self._is_taught else None
 
-    def situation(self, epoch: int) -> Situation | None:
-        """The policy's, and what the method reads of the epoch."""
+    def reads(self, epoch: int) -> Hashable:
+        """What the method does; in a phase on labels alone, nothing."""
+        return self.method.reads(epoch) if self._is_taught else None
+
+    @property
+    def situation(self) -> Situation | None:
+        """The policy's."""
         if not self._is_taught:
-            return self._from_labels.situation(epoch)
-        policy = self.policy.situation if self.answers.on_device else None
-        return None if policy is None else Situation((self.method.situation(epoch), policy.key), policy.counts)
+            return self._from_labels.situation
+        return self.policy.situation if self.answers.on_device else None
 
     def restore(self, situation: Situation) -> None:
         """The policy's part."""
         if self._is_taught:
-            _, key = cast(tuple[Hashable, Hashable], situation.key)
-            self.policy.restore(Situation(key, situation.counts))
+            self.policy.restore(situation)
 
     def losses(self, batch: Batch, epoch: int, step: int, position: Tensor | None = None) -> StepLosses:
         """Teacher, student, temperatures, method; in a phase on labels alone, their cross entropy."""

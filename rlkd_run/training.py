@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from rlkd_run.layer_rates import LayerRates
 from rlkd_run.meters import EpochMeter
 from rlkd_run.objectives import Objective, StepLosses
 from rlkd_run.optimizers import SGD
-from rlkd_run.protocol import Batch, MixPlan, Situation
+from rlkd_run.protocol import Batch, MixPlan
 from rlkd_run.schedule import Schedule
 
 
@@ -69,6 +69,7 @@ class Trainer:
         self._first_bad_step = torch.full((1,), -1, device=device)
         self._recorder = recorder
         self.captured: CapturedSteps | None = None
+        self._reads: Hashable = None  # by the losses, of the epoch's number
         self._position = torch.zeros(1, dtype=torch.int64, device=device)
         self._draw: Draw | None = None  # of the step that is captured or repeated, always in the same tensors
         self._mix: MixPlan | None = None  # likewise
@@ -88,7 +89,7 @@ class Trainer:
     def captures(self) -> bool:
         """Whether the steps of this epoch's full batches are captured."""
         drawn = self._recorder is not None and isinstance(self.loader, DrawnLoader)
-        return drawn and self.objective.situation(self.epoch + 1) is not None
+        return drawn and self.objective.situation is not None
 
     def run_epoch(self, after_step: Callable[[], None]) -> None:
         """Train the next epoch, or what is left of it.
@@ -110,6 +111,9 @@ class Trainer:
             if self.layer_rates is not None:
                 self.layer_rates.update(self.optimizer.param_groups)
         mix = self.objective.begin_epoch(epoch)
+        reads, self._reads = self._reads, self.objective.reads(epoch)
+        if reads != self._reads:
+            self.captured = None  # it would go on with what was read then
         self.set_lr(self.schedule.lr_at(epoch))
         self.objective.model.train()
         if self.captures:
@@ -148,17 +152,12 @@ class Trainer:
         self.objective.after_update(batch)
         self._note(losses, loss, batch.target, self.step if position is None else position)
 
-    def _situation(self) -> Situation:
-        situation = self.objective.situation(self.epoch + 1)
-        assert situation is not None
-        return situation
-
     def _captured_steps(self, mix: MixPlan | None) -> Iterator[int]:
         """As `_steps`, but full batches are captured, and repeated from what was drawn for them."""
         epoch, loader = self.epoch + 1, self.loader
         assert self._recorder is not None
         assert isinstance(loader, DrawnLoader)
-        self.captured = self.captured or CapturedSteps(self._recorder, self._situation, self.objective.restore)
+        self.captured = self.captured or CapturedSteps(self._recorder)
         mix = self._kept_plan(mix)
         for draw in loader.draws(epoch, self.step):
             if len(draw.image) < self.loader.batch_size:
@@ -166,7 +165,7 @@ class Trainer:
             else:
                 self._position.fill_(self.step)
                 kept = self._kept_draw(draw)
-                self.captured.run(mix is None, partial(self._update_drawn, loader, kept, mix))
+                self.captured.run(self.objective, mix is None, partial(self._update_drawn, loader, kept, mix))
             yield len(draw.image)
 
     def _update_drawn(self, loader: DrawnLoader, draw: Draw, mix: MixPlan | None) -> None:

@@ -42,12 +42,21 @@ PRECISION: dict[str, tuple[str, ...]] = {
     "tf32": ("runtime.precision=tf32",),
     "bf16": ("runtime.precision=bf16", "runtime.teacher_precision=bf16"),
 }
+BESIDES = {
+    "branches": ("runtime.branches=true",),
+    "any kernels": ("runtime.deterministic=false",),
+    "branches, any kernels": ("runtime.branches=true", "runtime.deterministic=false"),
+    "compiled": ("runtime.compile=all",),
+    "compiled, branches, any kernels": (
+        "runtime.compile=all",
+        "runtime.branches=true",
+        "runtime.deterministic=false",
+    ),
+}
 VARIANTS: dict[str, tuple[str, ...]] = {
     **PRECISION,
-    **{f"{name}, branches": (*overrides, "runtime.branches=true") for name, overrides in PRECISION.items()},
-    **{f"{name}, any kernels": (*overrides, "runtime.deterministic=false") for name, overrides in PRECISION.items()},
+    **{f"{one}, {name}": (*PRECISION[one], *more) for name, more in BESIDES.items() for one in PRECISION},
     "fp32, NHWC": ("runtime.channels_last=true",),
-    **{f"{name}, compiled": (*overrides, "runtime.compile=all") for name, overrides in PRECISION.items()},
 }
 MEMBERS = (1, 2, 3, 5)
 

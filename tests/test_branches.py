@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlkd_run.branches import STREAMS, Branches, WeightGradients
+from rlkd_run.capture import CudaGraphs
 from rlkd_run.models.build import build_model
 from rlkd_run.models.features import Network
 
@@ -45,17 +46,38 @@ def shufflenet() -> nn.Module:
     return build_model("zoo", "shufflenet_v2", 5)
 
 
+@pytest.fixture(autouse=True)
+def _switches() -> Iterator[None]:
+    """A GPU's convolutions as exact as a run's."""
+    before = torch.get_deterministic_debug_mode(), torch.backends.cudnn.allow_tf32
+    torch.set_deterministic_debug_mode("warn")
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.set_deterministic_debug_mode(before[0])
+    torch.backends.cudnn.allow_tf32 = before[1]
+
+
 def gradients(model: nn.Module, device: torch.device, precision: str, beside: bool) -> dict[str, Tensor]:
-    """Of all parameters, after two backward passes without a reset between them."""
+    """Of all parameters, after two backward passes without a reset between them; on a GPU from a captured step."""
     model = model.to(device).to(memory_format=torch.channels_last).train()
-    model.zero_grad()
     network = Network(model, precision=precision)
     branches = WeightGradients(Branches(device))
     network.weight_gradients = branches if beside else None
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1)).to(device)
-    for _ in range(2):
-        network(images).logits.square().mean().backward()
-        branches.collect()
+
+    def step() -> None:
+        for one in model.parameters():
+            one.grad = None
+        for _ in range(2):
+            network(images).logits.square().mean().backward()
+            branches.collect()
+
+    if device.type == "cpu":
+        step()
+    else:
+        graphs = CudaGraphs(device)
+        graphs.warm_up(step)
+        graphs.record(step)()
     return {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
 
 
@@ -133,24 +155,28 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: FakeStream.current)
     monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
 
 
 def test_branches_start_after_what_was_asked_for_and_are_waited_for(streams: None) -> None:
     branches = Branches(torch.device("cuda"))
     assert branches.exist
-    for _ in range(2):  # the same work comes to the same stream in every step
-        used = []
-        for _ in range(STREAMS + 1):
-            with branches.branch():
-                used.append(FakeStream.current)
-        assert len(set(used)) == STREAMS
-        assert used[0] is used[STREAMS]
-        assert all(one.waited[-1] is FakeStream.main for one in used)
-        FakeStream.main.waited.clear()
-        branches.join()
-        assert set(FakeStream.main.waited) == set(used)
-        first = used[0]
-    with branches.branch():
-        assert FakeStream.current is first
+    used = []
+    for _ in range(STREAMS + 1):
+        with branches.branch():
+            used.append(FakeStream.current)
+    assert len(set(used)) == STREAMS
+    assert used[0] is used[STREAMS]
+    assert all(one.waited[-1] is FakeStream.main for one in used)
     branches.join()
+    assert set(FakeStream.main.waited) == set(used)
     assert not Branches(CPU).exist
+
+
+def test_outside_of_a_capture_everything_is_done_in_its_place(streams: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    branches = Branches(torch.device("cuda"))
+    with branches.branch():
+        assert FakeStream.current is FakeStream.main
+    branches.join()
+    assert not FakeStream.main.waited

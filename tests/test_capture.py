@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from contextlib import nullcontext
 
@@ -179,40 +180,90 @@ def test_a_policy_that_says_nothing_is_not_captured(capsys: pytest.CaptureFixtur
 
 
 def test_counts_go_on_in_repeated_steps() -> None:
-    count, value = 0, torch.zeros(())
+    class Counting:
+        count, value = 0, torch.zeros(())
 
-    def restore(situation: Situation) -> None:
-        nonlocal count
-        (count,) = situation.counts
+        @property
+        def situation(self) -> Situation:
+            return Situation(self.count % 2, (self.count,))
 
-    def work() -> None:
-        nonlocal count
-        count += 2
-        value.add_(1)
+        def restore(self, situation: Situation) -> None:
+            (self.count,) = situation.counts
 
-    steps = CapturedSteps(Tape(), lambda: Situation(count % 2, (count,)), restore)
+        def work(self) -> None:
+            self.count += 2
+            self.value.add_(1)
+
+    steps, counting = CapturedSteps(Tape()), Counting()
     for _ in range(10):
-        steps.run((), work)
-    assert (count, value.item()) == (20, 10)
+        steps.run(counting, (), counting.work)
+    assert (counting.count, counting.value.item()) == (20, 10)
 
 
-def test_graphs_share_memory_as_long_as_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Graph:
-        def replay(self) -> None:
-            pass
+class FakeGraph:
+    """Repeats nothing."""
 
-    pools: list[int] = []
+    def replay(self) -> None:
+        pass
+
+
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Stream and pool of every capture that torch is asked for."""
+    made: list[tuple[str, int]] = []
     handles = iter(range(9))
-    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(handles))
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph, pool, stream: pools.append(pool) or nullcontext())
-    graphs = CudaGraphs(torch.device("cuda"))
+    for name, value in {
+        "Stream": lambda device: "own",
+        "default_stream": lambda device: "default",
+        "current_stream": lambda device: "default",
+        "stream": lambda stream: nullcontext(),
+        "CUDAGraph": FakeGraph,
+        "graph_pool_handle": lambda: next(handles),
+        "graph": lambda graph, pool, stream: made.append((stream, pool)) or nullcontext(),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: None, raising=False)
+    return made
+
+
+def test_graphs_share_memory_as_long_as_there_is_one(captures: list[tuple[str, int]]) -> None:
+    graphs = CudaGraphs(CPU)
     kept = [graphs.record(lambda: None) for _ in range(2)]
     kept.clear()  # as where a phase begins anew
     kept = [graphs.record(lambda: None) for _ in range(2)]
     assert len(kept) == 2
+    pools = [pool for _, pool in captures]
     assert pools[0] == pools[1] != pools[2] == pools[3]
+
+
+def test_a_member_of_a_cohort_captures_on_its_own_stream(
+    captures: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    CudaGraphs(CPU).record(lambda: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: "member's")
+    CudaGraphs(CPU).record(lambda: None)
+    assert [stream for stream, _ in captures] == ["own", "member's"]
+
+
+def test_after_a_capture_that_broke_off_comes_one_that_does_not(captures: list[tuple[str, int]]) -> None:
+    def refused() -> None:
+        raise RuntimeError("not permitted")
+
+    graphs = CudaGraphs(CPU)
+    with pytest.raises(RuntimeError, match="not permitted"):
+        graphs.record(refused)
+    assert len(captures) == 2
+    assert captures[0] != captures[1]
+
+
+def test_captured_steps_go_with_their_epoch_or_training() -> None:
+    trainer = train(make("method=infoflow", "temperature=fixed", tape=Tape()), 2)
+    assert trainer.captured is not None
+    captured, whole = weakref.ref(trainer.captured), weakref.ref(trainer)
+    train(trainer, 3)  # has a weight of its own
+    assert captured() is None
+    del trainer
+    assert whole() is None  # at once: what it holds is most of a GPU's memory
 
 
 def test_a_cpu_captures_nothing() -> None:

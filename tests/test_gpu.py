@@ -12,10 +12,11 @@ from states import same
 from test_capture import AGENTS, LONGER, METHOD_OPTIONS, SMALL
 
 from rlkd_run import teachers
-from rlkd_run.capture import CudaGraphs
+from rlkd_run.capture import CapturedSteps, CudaGraphs
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.device import prepare
 from rlkd_run.experiment import build, open_data
+from rlkd_run.protocol import Situation
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.training import Trainer
@@ -89,3 +90,44 @@ def test_every_policy(name: str) -> None:
 @pytest.mark.parametrize("overrides", AGENTS.values(), ids=AGENTS)
 def test_the_agent_learns(overrides: list[str]) -> None:
     check("temperature=rlkd", *LONGER, *overrides)
+
+
+class Nothing:
+    """Python knows nothing."""
+
+    situation = Situation()
+
+    def restore(self, situation: Situation) -> None:
+        pass
+
+
+def test_a_kind_of_step_that_cannot_be_captured_leaves_the_others_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    device = torch.device("cuda")
+    done, drawn, steps = (
+        torch.zeros((), device=device),
+        torch.zeros(5, device=device),
+        CapturedSteps(CudaGraphs(device)),
+    )
+
+    def allowed() -> None:
+        done.add_(1)
+        drawn.copy_(torch.rand(5, device=device))
+
+    def refused() -> None:
+        done.add_(done.item())
+
+    current, seen = torch.cuda.current_stream(), set()
+    for work in (allowed, refused, allowed):
+        for _ in range(CapturedSteps.WARM_UPS + 3):
+            before = done.item()
+            steps.run(Nothing(), work.__name__, work)
+            assert done.item() == before + (1 if work is allowed else before)
+            seen.add(drawn[0].item())
+            assert torch.cuda.current_stream() == current
+        done.zero_()
+    assert steps.refused
+    assert len(seen) == 2 * (CapturedSteps.WARM_UPS + 3)
+    assert capsys.readouterr().out.count("capture   not possible") == 1
+    assert torch.rand(5, device=device).isfinite().all()

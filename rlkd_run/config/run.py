@@ -81,7 +81,7 @@ class RuntimeOptions:
         neutral=1,
     )
     branches: bool = option(
-        "on a GPU, the weights' gradients and the teacher on streams beside the rest of a step",
+        "in captured steps, the weights' gradients (of what is not compiled) and the teacher beside the rest",
         identity=False,
         neutral=False,
     )

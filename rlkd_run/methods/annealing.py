@@ -50,8 +50,8 @@ class Annealing(Method):
         """Regression, then labels."""
         return self._phases
 
-    def situation(self, epoch: int) -> float:
-        """See `Method.situation`: phi."""
+    def reads(self, epoch: int) -> float:
+        """See `Method.reads`: phi."""
         return annealing(min(epoch, self.regression_epochs), self.regression_epochs, self.steps)
 
     def forward(
@@ -63,5 +63,5 @@ class Annealing(Method):
         epoch: int,
     ) -> dict[str, Tensor]:
         """Part ``regression``; see `Method.forward`. The temperatures are not used."""
-        phi = self.situation(epoch)
+        phi = self.reads(epoch)
         return {"regression": F.mse_loss(student.logits, phi * teacher.logits)}

@@ -36,7 +36,7 @@ class Method(nn.Module):
     """A base method. Its own modules are trained with the student and saved, and left out of the exported student.
 
     Subclasses take ``(options, setting)`` and set `needs`; and `reads_epoch` to False if `forward` does not read the
-    epoch's number (see `situation`).
+    epoch's number (see `reads`).
     """
 
     needs: ClassVar[Needs] = Needs()
@@ -50,7 +50,7 @@ class Method(nn.Module):
         """The phases of the run, whose epochs sum to the run's; empty: one."""
         return ()
 
-    def situation(self, epoch: int) -> Hashable:
+    def reads(self, epoch: int) -> Hashable:
         """What of the epoch's number is in the loss: a step that was captured on a GPU serves while this is the same.
 
         Nothing else but tensors may decide what `forward` does.

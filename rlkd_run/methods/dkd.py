@@ -33,8 +33,8 @@ class DKD(LogitMethod):
         self.beta = options.beta
         self.warmup_epochs = options.warmup_epochs
 
-    def situation(self, epoch: int) -> Hashable:
-        """See `Method.situation`: the factor of the warm-up."""
+    def reads(self, epoch: int) -> Hashable:
+        """See `Method.reads`: the factor of the warm-up."""
         return warm_up(epoch, self.warmup_epochs)
 
     def forward(

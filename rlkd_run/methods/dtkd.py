@@ -29,8 +29,8 @@ class DTKD(LogitMethod):
         self.warmup_epochs = options.warmup_epochs
         self.register_buffer("tau", torch.tensor(options.tau), persistent=False)
 
-    def situation(self, epoch: int) -> Hashable:
-        """See `Method.situation`: the factor of the warm-up."""
+    def reads(self, epoch: int) -> Hashable:
+        """See `Method.reads`: the factor of the warm-up."""
         return warm_up(epoch, self.warmup_epochs)
 
     def forward(

@@ -84,8 +84,8 @@ class InfoFlow(FeatureMethod):
         """`layer_loss` of the penultimate features."""
         return layer_loss(*penultimates(student, teacher))
 
-    def situation(self, epoch: int) -> Hashable:
-        """See `Method.situation`: the weight of the stages."""
+    def reads(self, epoch: int) -> Hashable:
+        """See `Method.reads`: the weight of the stages."""
         return self.stage_weight(epoch)
 
     def forward(

@@ -121,8 +121,8 @@ class ReviewKD(FeatureMethod):
             losses.append(hierarchical_loss(compared, target))
         return torch.stack(losses).sum()
 
-    def situation(self, epoch: int) -> Hashable:
-        """See `Method.situation`: the factor of the warm-up."""
+    def reads(self, epoch: int) -> Hashable:
+        """See `Method.reads`: the factor of the warm-up."""
         return warm_up(epoch, self.warmup_epochs)
 
     def forward(
