@@ -211,10 +211,12 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
         ),
         ({"dataset": "digits", "epochs": 3, "departures": {"agent.t_max": [50.0, 10.0]}}, []),
         (
-            {"dataset": "digits", "config.runtime.precision": "bf16"},
-            [("runtime.precision", "bf16", "fp32")],
+            {"config.runtime.teacher_cache_precision": "fp16"},
+            [("runtime.teacher_cache_precision", "fp16", "fp32")],
         ),
-        ({"dataset": "digits", "config.select_on_test": True}, [("select_on_test", "true", "false")]),
+        ({"dataset": "digits", "config.runtime.teacher_cache_precision": "fp16"}, []),
+        ({"config.select_on_test": True}, [("select_on_test", "true", "false")]),
+        ({"dataset": "digits", "config.select_on_test": True}, [("select_on_test", "true", None)]),
         (
             {
                 "dataset": "imagenet",
@@ -232,7 +234,7 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
     ],
 )
 def test_deviations_from_the_papers_recipe(
-    patch: dict[str, Any], expected: list[tuple[str, str, str]], cells: Callable[..., list[Cell]], result: Make
+    patch: dict[str, Any], expected: list[tuple[str, str, str | None]], cells: Callable[..., list[Cell]], result: Make
 ) -> None:
     (cell,) = cells(result(patch))
     assert [(d.key, d.value, d.paper) for d in cell.deviations] == expected
