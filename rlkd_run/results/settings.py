@@ -77,7 +77,7 @@ def shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def settings_of(configs: Sequence[FlatConfig], cells: Sequence[str]) -> list[tuple[str, ...]]:
+def settings_of(configs: Sequence[FlatConfig], cells: Sequence[str], also: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """Tell configurations apart by the keys in which they differ, `key=value` each; the seed never counts.
 
     A key that a configuration lacks has its neutral value there, if it is known; a group without effect does not count.
@@ -88,13 +88,14 @@ def settings_of(configs: Sequence[FlatConfig], cells: Sequence[str]) -> list[tup
     Args:
         configs: one flat configuration a cell.
         cells: the hash of each.
+        also: keys that are named in any case.
 
     Returns:
         For each configuration its settings in the order of the keys, without those keys that it does not have.
     """
     configs = [_effective(config) for config in configs]
-    strong = differing([_strong(config) for config in configs])
-    for keys in (strong, _unequal(configs)):
+    strong = sorted({*differing([_strong(config) for config in configs]), *also})
+    for keys in (strong, sorted({*_unequal(configs), *also})):
         told = [tuple(f"{key}={shown(config[key])}" for key in keys if key in config) for config in configs]
         if len(set(told)) == len(configs):
             return told
