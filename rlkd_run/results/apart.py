@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rlkd_run.results.records import Record
-from rlkd_run.results.settings import FlatConfig, beyond_networks, differing, settings_of, settled
+from rlkd_run.results.records import TRAIN_TEACHER, Record
+from rlkd_run.results.settings import FlatConfig, beyond_networks, differing, of_teacher, settings_of, settled
 
 _NAMED = ("method.", "temperature.", "agent.")  # keys of what a row's name says
 
@@ -29,7 +29,7 @@ def row_settings(records: Sequence[Record]) -> list[tuple[str, ...]]:
     Returns:
         For each record its settings in the order of the keys; empty where there is nothing to tell.
     """
-    configs = [record.config for record in records]
+    configs = [_own(record) for record in records]
     told: list[tuple[str, ...]] = [()] * len(records)
     for same_data in _grouped(range(len(records)), [(record.dataset,) for record in records]):
         everywhere = differing([_unnamed(beyond_networks(configs[i])) | _place(records[i]) for i in same_data])
@@ -42,6 +42,10 @@ def row_settings(records: Sequence[Record]) -> list[tuple[str, ...]]:
                 for i, own in zip(rows, settings, strict=True):
                     told[i] = own
     return told
+
+
+def _own(record: Record) -> FlatConfig:
+    return of_teacher(record.config) if record.task == TRAIN_TEACHER else record.config
 
 
 def _unnamed(config: FlatConfig) -> dict[str, object]:

@@ -60,6 +60,12 @@ _OF_NETWORKS = frozenset(
     | {f"{role}.{key}" for role in ("teacher", "student") for key in ("source", "model", "pretrained", "checkpoint")}
 )
 
+# What a teacher that is trained has elsewhere: in `teacher.recipe`, or as the seed of its run.
+_NOT_OF_TEACHER = frozenset(
+    {f"recipe.{key}" for key in ("epochs", "batch_size", "lr", "milestones", "lr_policy")}
+    | {"teacher.seed", "teacher.checkpoint"}
+)
+
 
 def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Turn nested groups into one level: `{"recipe": {"lr": 0.05}}` -> `{"recipe.lr": 0.05}`."""
@@ -115,6 +121,15 @@ def beyond_networks(config: FlatConfig) -> FlatConfig:
         key: value
         for key, value in settled(config).items()
         if key not in _OF_NETWORKS and not (key == "recipe.lr" and own_rate)
+    }
+
+
+def of_teacher(config: FlatConfig) -> FlatConfig:
+    """What concerns the teacher that a run trained: the rest came along with the command, and nobody would see why."""
+    return {
+        key: value
+        for key, value in config.items()
+        if key.startswith(("dataset.", "recipe.", "teacher.")) and key not in _NOT_OF_TEACHER
     }
 
 

@@ -124,6 +124,28 @@ def test_rows_of_images_in_other_folders_are_told_apart(cells: Callable[..., lis
     assert _settings(found) == {"a": ("dataset.root=x",), "b": ("dataset.root=y",), "c": (), "d": ()}
 
 
+def test_teachers_are_told_apart_by_what_is_theirs(cells: Callable[..., list[Cell]], teacher_result: Make) -> None:
+    came_along = {
+        "config.temperature.name": "rlkd",
+        "config.method.kl_weight": 0.5,
+        "config.student.model": "vgg8",
+        "config.recipe.epochs": 3,
+        "config.teacher.seed": 5,
+        "config.runtime.precision": "bf16",
+        "config.select_on_test": True,
+    }
+    own = {"config.teacher.recipe.epochs": 4, "config.recipe.weight_decay": 1e-4}
+    found = cells(
+        teacher_result({"identity.cell": "a"}),
+        teacher_result({**came_along, **own, "identity.cell": "b"}),
+        teacher_result({"teacher.name": "vgg13", "identity.cell": "c"}),
+    )
+    assert _settings(found) == {
+        **dict.fromkeys("ac", ("recipe.weight_decay=0.0005", "teacher.recipe.epochs=240")),
+        "b": ("recipe.weight_decay=0.0001", "teacher.recipe.epochs=4"),
+    }
+
+
 def test_a_key_that_only_one_has(cells: Callable[..., list[Cell]], result: Make) -> None:
     found = cells(result({"identity.cell": "a"}), result({"config.method.extra": ["x", 1], "identity.cell": "b"}))
     assert {cell.first.cell: cell.settings for cell in found} == {"a": (), "b": ('method.extra=["x",1]',)}
