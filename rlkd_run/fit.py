@@ -33,6 +33,7 @@ class History:
         temperatures: one an epoch whose instances had temperatures of their own, as in ``temperatures.csv``.
         seconds: spent in training steps, over all sittings.
         images: trained on, over all sittings.
+        epoch_seconds, epoch_images: the same of the epoch that is under way alone.
         wall_seconds: spent altogether, with evaluation and saving, over all sittings.
     """
 
@@ -40,10 +41,25 @@ class History:
     temperatures: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     images: int = 0
+    epoch_seconds: float = 0.0
+    epoch_images: int = 0
     wall_seconds: float = 0.0
 
+    def account(self, seconds: float, images: int) -> None:
+        """Add training steps of the epoch that is under way."""
+        self.seconds += seconds
+        self.images += images
+        self.epoch_seconds += seconds
+        self.epoch_images += images
+
+    def end_epoch(self) -> float:
+        """The throughput of the epoch that has ended, in images a second; the next one begins at zero."""
+        rate = self.epoch_images / self.epoch_seconds
+        self.epoch_seconds, self.epoch_images = 0.0, 0
+        return rate
+
     def cost(self) -> dict[str, float]:
-        """Throughput of training and time of the whole run, as they go into the record."""
+        """Mean throughput of training and time of the whole run, as they go into the record."""
         return {"images_per_second": self.images / self.seconds, "wall_seconds": self.wall_seconds}
 
     def best_and_last(self, prefix: str) -> dict[str, Any]:
@@ -225,7 +241,7 @@ class Fit:
         if len(seen):
             row |= {"t_min": float(seen.min()), "t_max": float(seen.max())}
         row |= {name: float(value) for name, value in trainer.objective.metrics().items()}
-        row["images_per_second"] = self.history.cost()["images_per_second"]
+        row["images_per_second"] = self.history.end_epoch()
         return row
 
     def _events(self, stack: ExitStack) -> SummaryWriter | None:
@@ -275,6 +291,5 @@ class _Clock:
         self._began = time.monotonic()
 
     def stop(self, images: int) -> None:
-        self._history.seconds += time.monotonic() - self._began
-        self._history.images += images - self._images
+        self._history.account(time.monotonic() - self._began, images - self._images)
         self._images = images

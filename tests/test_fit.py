@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import errno
+import json
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from support import TINY, Ended, save_untrained_teacher
 
 from rlkd_run.checkpoint import Checkpoints
 from rlkd_run.errors import RunError
+from rlkd_run.fit import History
 from rlkd_run.record import RunFolder
+from rlkd_run.training import Trainer
 
 # The last epoch is the only one, and its instances have temperatures of their own.
 RUN = [*TINY, "recipe.epochs=1", "teacher.checkpoint=teacher.safetensors", "method=kd", "temperature=ctkd_instance"]
@@ -54,3 +58,37 @@ def test_checkpoints_that_cannot_be_read_end_the_command(
     (sentence,) = ended.err.strip().splitlines()
     assert sentence.startswith("rlkd-run: The checkpoints in outputs/runs/")
     assert "could not be read: Stale file handle; " in sentence
+
+
+def test_an_epoch_has_a_rate_of_its_own() -> None:
+    history = History()
+    history.account(seconds=10.0, images=100)
+    assert history.end_epoch() == 10.0
+    history.account(seconds=1.0, images=60)
+    history.account(seconds=1.0, images=40)
+    assert history.end_epoch() == 50.0
+    assert history.cost()["images_per_second"] == 200 / 12
+
+
+def test_the_rate_of_an_epoch_is_of_all_its_sittings(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Trainer.steps
+
+    def disturbed(trainer: Trainer) -> Iterator[None]:
+        for _ in steps(trainer):
+            if (trainer.epoch, trainer.step) == (1, 2):
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield
+
+    run = [*RUN, "recipe.epochs=3"]
+    with monkeypatch.context() as stopped:
+        stopped.setattr(Trainer, "steps", disturbed)
+        assert rlkd_run(*run).code == 143
+    assert rlkd_run(*run).code == 0
+    (folder,) = Path("outputs/runs").iterdir()
+    rows = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
+    rates = [float(row["images_per_second"]) for row in rows]
+    # All epochs have as many images, so that the mean over the run is the harmonic mean of their rates.
+    mean = json.loads((folder / "result.json").read_text())["images_per_second"]
+    assert len(rates) / sum(1 / rate for rate in rates) == pytest.approx(mean)

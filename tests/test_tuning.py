@@ -151,4 +151,5 @@ def test_a_choice_by_the_test_set_is_refused_or_marked(
     assert rlkd_table(["outputs"]) == 0
     out = capsys.readouterr().out
     assert out.count("resnet14-resnet8 †") == 1
-    assert "select_on_test=true (paper false)" in out
+    assert "† Chosen by test accuracy, which therefore estimates nothing: select_on_test=true." in out
+    assert "paper's recipe" not in out

@@ -6,9 +6,10 @@ import math
 import re
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+from rlkd_run.results.apart import row_name, row_settings
 from rlkd_run.results.notices import Tell, tell_on_stderr
 from rlkd_run.results.paper_recipe import Deviation, deviations
 from rlkd_run.results.records import DISTILL, Record
@@ -21,7 +22,6 @@ from rlkd_run.results.reported import (
     reported_teacher,
     temperature_order,
 )
-from rlkd_run.results.settings import settings_of
 
 Select = Literal["best", "last"]
 """Which epoch's accuracy is compared: that with the best top-1 on the test set, or the final one."""
@@ -50,7 +50,7 @@ class Cell:
 
     Attributes:
         records: the runs, one a seed.
-        settings: `key=value` of the keys that tell this cell from others of the same name; empty where there is none.
+        settings: `key=value` of the keys that tell this cell from others, as `apart.row_settings` finds them.
         paper: what the literature reports for it.
         deviations: where it leaves the recipe of the literature, or chose by test accuracy.
     """
@@ -120,21 +120,18 @@ def aggregate(records: Iterable[Record], *, tell: Tell = tell_on_stderr) -> list
     """
     groups: dict[tuple[str | None, ...], dict[int, Record]] = {}
     for record in records:
-        runs = groups.setdefault((*_label(record), record.cell), {})
+        runs = groups.setdefault((*row_name(record), record.cell), {})
         kept = runs.setdefault(record.seed, record)
         if kept is not record:
             same = kept.top1 == record.top1
             equal = "with the same accuracy" if same else f"with {record.top1.best:.2f} for {kept.top1.best:.2f}"
             tell(f"{record.folder} is not counted: it repeats seed {record.seed} of {kept.folder}, {equal}.")
-    cells = [_cell(tuple(runs[seed] for seed in sorted(runs))) for runs in groups.values()]
-    return sorted(_told_apart(cells), key=_order)
+    rows = [tuple(runs[seed] for seed in sorted(runs)) for runs in groups.values()]
+    settings = row_settings([row[0] for row in rows])
+    return sorted(map(_cell, rows, settings), key=_order)
 
 
-def _label(record: Record) -> tuple[str | None, ...]:
-    return (record.dataset, record.pair, record.method, record.temperature, record.agent)
-
-
-def _cell(records: tuple[Record, ...]) -> Cell:
+def _cell(records: tuple[Record, ...], settings: tuple[str, ...]) -> Cell:
     record = records[0]
     paper: Reported | None = None
     if record.config.get("dataset.test_limit") is None:
@@ -142,26 +139,7 @@ def _cell(records: tuple[Record, ...]) -> Cell:
             paper = reported(record.pair, record.method or "", record.temperature or "", record.dataset)
         else:
             paper = reported_teacher(record.teacher, record.dataset)
-    return Cell(
-        records,
-        paper=paper,
-        deviations=deviations(record),
-    )
-
-
-def _told_apart(cells: Sequence[Cell]) -> list[Cell]:
-    """Give each of several cells of one name the settings in which it differs."""
-    named: dict[tuple[str | None, ...], list[Cell]] = {}
-    for cell in cells:
-        named.setdefault(_label(cell.first), []).append(cell)
-    told: list[Cell] = []
-    for group in named.values():
-        if len(group) == 1:
-            told += group
-            continue
-        settings = settings_of([cell.first.config for cell in group], [cell.first.cell for cell in group])
-        told += [replace(cell, settings=own) for cell, own in zip(group, settings, strict=True)]
-    return told
+    return Cell(records, settings, paper, deviations(record))
 
 
 def _order(cell: Cell) -> tuple[object, ...]:

@@ -85,16 +85,19 @@ def against_paper(
 
 
 def left_recipe(deviations: Iterable[Deviation]) -> list[str]:
-    """What the mark on runs outside the paper's recipe means, if there are any."""
-    found = _deviations(deviations)
-    return (
-        [f"{DEVIATES} Not run under the paper's recipe, so not comparable with its numbers: {found}."] if found else []
-    )
-
-
-def _deviations(marked: Iterable[Deviation]) -> str:
-    """`recipe.epochs=2 or 5 (paper 240), …` over all rows."""
+    """What the mark on runs outside the paper's recipe means, and on those chosen by test accuracy without one."""
     values: dict[tuple[str, str], dict[str, None]] = {}
-    for deviation in marked:
-        values.setdefault((deviation.key, deviation.paper), {})[deviation.value] = None
-    return listed(f"{key}={' or '.join(own)} (paper {paper})" for (key, paper), own in values.items())
+    chosen = False
+    for deviation in deviations:
+        if deviation.paper is None:
+            chosen = True
+        else:
+            values.setdefault((deviation.key, deviation.paper), {})[deviation.value] = None
+    lines = []
+    if values:
+        # `recipe.epochs=2 or 5 (paper 240), …` over all rows
+        found = listed(f"{key}={' or '.join(own)} (paper {paper})" for (key, paper), own in values.items())
+        lines.append(f"{DEVIATES} Not run under the paper's recipe, so not comparable with its numbers: {found}.")
+    if chosen:
+        lines.append(f"{DEVIATES} Chosen by test accuracy, which therefore estimates nothing: select_on_test=true.")
+    return lines

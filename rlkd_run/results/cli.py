@@ -43,7 +43,8 @@ examples:
   rlkd-table outputs --csv results.csv          the Markdown table, and the CSV in a file
   rlkd-table outputs --html page.html --plots pictures
 
-exit codes: 0 a table was printed; 1 it could not be written; 2 a folder is missing or holds no finished run"""
+exit codes: 0 a table was printed; 1 it could not be printed; 2 a mistake in the command: a folder is missing or holds
+no finished run, or FILE or DIR cannot be written"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,7 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: arguments without the command's name; None takes those of the process.
 
     Returns:
-        Exit code: 0, or 2 for a mistake of the user's, or 1 if the output could not be written.
+        Exit code: 0, or 2 for a mistake of the user's (files that cannot be written among them), or 1 if what is
+        printed could not be.
 
     Raises:
         SystemExit: by argparse, after `--help` (0) or a wrong argument (2).

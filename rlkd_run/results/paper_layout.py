@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlkd_run.results.aggregate import Cell, Select, paper_ranks
+from rlkd_run.results.aggregate import Cell, Select, natural, paper_ranks
 from rlkd_run.results.caption import against_paper, measured, one_epoch
 from rlkd_run.results.list_layout import difference_text
 from rlkd_run.results.notices import listed
@@ -81,7 +81,7 @@ def _lines(cells: Sequence[Cell], pairs: Sequence[str], dataset: str) -> list[Li
             known = any(reported(pair, method, temperature, dataset) for pair in pairs)
             if known and (method, temperature) not in run:
                 lines[method, temperature, ()] = None
-    return sorted(lines, key=lambda line: (*paper_ranks(line[0], line[1]), line[2]))
+    return sorted(lines, key=lambda line: (*paper_ranks(line[0], line[1]), *map(natural, line[2])))
 
 
 def _reported(columns: Columns, line: Line, dataset: str) -> list[Reported | None]:

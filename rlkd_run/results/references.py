@@ -19,6 +19,8 @@ Columns = Mapping[str, Sequence[Cell]]
 _ALONE = "student alone"
 _ALONE_TOLD = "Student alone: the same network trained from labels on the same data and under the same recipe."
 
+_TRAINING = ("dataset.", "recipe.")  # groups of what a student is trained with, whoever teaches it
+
 # Where a student leaves the recipe in these, its teacher need not: it is trained with values of its own.
 _STUDENTS_GROUPS = ("temperature.", "agent.", "method.")
 _STUDENTS_KEYS = frozenset(
@@ -60,14 +62,15 @@ def references(columns: Columns, alone: Sequence[Cell], dataset: str, select: Se
         differences = map(_teacher_difference, columns.values(), teachers)
         rows.append(Row(("Δ", *differences), belongs=True))
         told = "Teacher: its accuracy as measured here; Δ: that minus the paper's."
-    students = [_trained_alone(cells, alone) for cells in columns.values()]
+    found = _students(columns, alone)
     papers = [_paper(pair, cells, "student", dataset) for pair, cells in columns.items()]
-    if any(students) or any(papers):
-        rows += [Row((_ALONE, *(measured_text(cell, select) for cell in students))), *paper_row(papers)]
+    if found or any(papers):
+        for label, students in (found or {_ALONE: [None] * len(columns)}).items():
+            rows += [Row((label, *(measured_text(cell, select) for cell in students))), *paper_row(papers)]
         told += f" {_ALONE_TOLD}"
     return References(
         rows=tuple(rows),
-        students=tuple(cell for cell in students if cell is not None),
+        students=tuple(cell for students in found.values() for cell in students if cell is not None),
         papers=tuple(paper for paper in (*teachers, *papers) if paper is not None),
         told=told,
     )
@@ -115,6 +118,23 @@ def _teacher_difference(cells: Sequence[Cell], paper: Reported | None) -> str:
     return f"{signed(top1 - paper.top1)} {DEVIATES}" if marked else signed(top1 - paper.top1)
 
 
+def _students(columns: Columns, alone: Sequence[Cell]) -> dict[str, list[Cell | None]]:
+    """The students trained from labels by the label of their row: one for every training that the rows below name."""
+    found = {}
+    for settings in dict.fromkeys(_of_training(cell) for cells in columns.values() for cell in cells):
+        students = [
+            _trained_alone([cell for cell in cells if _of_training(cell) == settings], alone)
+            for cells in columns.values()
+        ]
+        if any(students):
+            found[f"{_ALONE} ({', '.join(settings)})" if settings else _ALONE] = students
+    return found
+
+
+def _of_training(cell: Cell) -> tuple[str, ...]:
+    return tuple(setting for setting in cell.settings if setting.startswith(_TRAINING))
+
+
 def _trained_alone(cells: Sequence[Cell], alone: Sequence[Cell]) -> Cell | None:
     """The student of a pair trained from labels as it was distilled, if there is such a run."""
     wanted = [(cell.first.student, _training(cell.first)) for cell in cells]
@@ -130,7 +150,7 @@ def _trained_alone(cells: Sequence[Cell], alone: Sequence[Cell]) -> Cell | None:
 def _training(record: Record) -> tuple[object, ...]:
     """Images and recipe of the network that was trained; a teacher's recipe is the run's with what is its own."""
     config = settled(record.config)
-    images, recipe = _group(config, "dataset."), _group(config, "recipe.")
+    images, recipe = (_group(config, prefix) for prefix in _TRAINING)
     if record.student is None:
         recipe |= _group(config, "teacher.recipe.")
     recipe["epochs"] = shown(record.epochs)

@@ -60,6 +60,12 @@ _OF_NETWORKS = frozenset(
     | {f"{role}.{key}" for role in ("teacher", "student") for key in ("source", "model", "pretrained", "checkpoint")}
 )
 
+# What a teacher that is trained has elsewhere: in `teacher.recipe`, or as the seed of its run.
+_NOT_OF_TEACHER = frozenset(
+    {f"recipe.{key}" for key in ("epochs", "batch_size", "lr", "milestones", "lr_policy")}
+    | {"teacher.seed", "teacher.checkpoint"}
+)
+
 
 def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Turn nested groups into one level: `{"recipe": {"lr": 0.05}}` -> `{"recipe.lr": 0.05}`."""
@@ -77,7 +83,7 @@ def shown(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def settings_of(configs: Sequence[FlatConfig], cells: Sequence[str]) -> list[tuple[str, ...]]:
+def settings_of(configs: Sequence[FlatConfig], cells: Sequence[str], also: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """Tell configurations apart by the keys in which they differ, `key=value` each; the seed never counts.
 
     A key that a configuration lacks has its neutral value there, if it is known; a group without effect does not count.
@@ -88,13 +94,14 @@ def settings_of(configs: Sequence[FlatConfig], cells: Sequence[str]) -> list[tup
     Args:
         configs: one flat configuration a cell.
         cells: the hash of each.
+        also: keys that are named in any case.
 
     Returns:
         For each configuration its settings in the order of the keys, without those keys that it does not have.
     """
     configs = [_effective(config) for config in configs]
-    strong = differing([_strong(config) for config in configs])
-    for keys in (strong, _unequal(configs)):
+    strong = sorted({*differing([_strong(config) for config in configs]), *also})
+    for keys in (strong, sorted({*_unequal(configs), *also})):
         told = [tuple(f"{key}={shown(config[key])}" for key in keys if key in config) for config in configs]
         if len(set(told)) == len(configs):
             return told
@@ -114,6 +121,15 @@ def beyond_networks(config: FlatConfig) -> FlatConfig:
         key: value
         for key, value in settled(config).items()
         if key not in _OF_NETWORKS and not (key == "recipe.lr" and own_rate)
+    }
+
+
+def of_teacher(config: FlatConfig) -> FlatConfig:
+    """What concerns the teacher that a run trained: the rest came along with the command, and nobody would see why."""
+    return {
+        key: value
+        for key, value in config.items()
+        if key.startswith(("dataset.", "recipe.", "teacher.")) and key not in _NOT_OF_TEACHER
     }
 
 

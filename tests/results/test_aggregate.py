@@ -77,8 +77,73 @@ def test_cells_are_told_apart_by_what_differs(cells: Callable[..., list[Cell]], 
         ("dataset.train_limit=2000", "recipe.lr=0.05"),
         ("dataset.train_limit=10000", "recipe.lr=0.05"),
         ("dataset.train_limit=null", "recipe.lr=0.1"),
-        (),
+        ("dataset.train_limit=null", "recipe.lr=0.05"),
     ]
+
+
+def _settings(cells: list[Cell]) -> dict[str, tuple[str, ...]]:
+    return {cell.first.cell: cell.settings for cell in cells}
+
+
+def test_rows_of_other_names_are_told_apart_as_well(cells: Callable[..., list[Cell]], result: Make) -> None:
+    short = {"config.recipe.epochs": 4, "config.recipe.milestones": [2, 3], "config.temperature.value": 4.0}
+    long = {"config.recipe.epochs": 40, "config.recipe.milestones": [25, 30], "config.temperature.value": 2.0}
+    method = {"config.method.name": "dkd", "config.agent.t_max": 5}
+    other = {"teacher.name": "vgg13", "student.name": "vgg8", "config.student.model": "vgg8", "dataset": "digits"}
+    found = cells(
+        result({**short, "identity.cell": "a"}, dataset="digits"),
+        result({**short, **method, "identity.cell": "b"}, dataset="digits", method="dkd"),
+        result({**long, "identity.cell": "c"}, dataset="digits", temperature="ctkd"),
+        result({**long, **other, "identity.cell": "d"}),
+        result({**long, "identity.cell": "e"}),
+    )
+    assert _settings(found) == {
+        **dict.fromkeys("ab", ("recipe.epochs=4",)),
+        **dict.fromkeys("cd", ("recipe.epochs=40",)),
+        "e": (),
+    }
+
+
+def test_what_goes_with_the_networks_is_compared_within_a_pair(cells: Callable[..., list[Cell]], result: Make) -> None:
+    other = {"teacher.name": "vgg13", "student.name": "vgg8", "config.teacher.checkpoint": "c.pth"}
+    found = cells(
+        result({"config.teacher.checkpoint": "a.pth", "identity.cell": "a"}),
+        result({"config.teacher.checkpoint": "b.pth", "identity.cell": "b"}, temperature="ctkd"),
+        result({**other, "identity.cell": "c"}),
+    )
+    assert _settings(found) == {"a": ("teacher.checkpoint=a.pth",), "b": ("teacher.checkpoint=b.pth",), "c": ()}
+
+
+def test_rows_of_images_in_other_folders_are_told_apart(cells: Callable[..., list[Cell]], result: Make) -> None:
+    found = cells(
+        result({"config.dataset.root": "x", "identity.cell": "a"}, dataset="folder"),
+        result({"config.dataset.root": "y", "identity.cell": "b"}, dataset="folder", temperature="ctkd"),
+        result({"config.dataset.root": "z", "identity.cell": "c"}),
+        result({"identity.cell": "d"}, temperature="ctkd"),
+    )
+    assert _settings(found) == {"a": ("dataset.root=x",), "b": ("dataset.root=y",), "c": (), "d": ()}
+
+
+def test_teachers_are_told_apart_by_what_is_theirs(cells: Callable[..., list[Cell]], teacher_result: Make) -> None:
+    came_along = {
+        "config.temperature.name": "rlkd",
+        "config.method.kl_weight": 0.5,
+        "config.student.model": "vgg8",
+        "config.recipe.epochs": 3,
+        "config.teacher.seed": 5,
+        "config.runtime.precision": "bf16",
+        "config.select_on_test": True,
+    }
+    own = {"config.teacher.recipe.epochs": 4, "config.recipe.weight_decay": 1e-4}
+    found = cells(
+        teacher_result({"identity.cell": "a"}),
+        teacher_result({**came_along, **own, "identity.cell": "b"}),
+        teacher_result({"teacher.name": "vgg13", "identity.cell": "c"}),
+    )
+    assert _settings(found) == {
+        **dict.fromkeys("ac", ("recipe.weight_decay=0.0005", "teacher.recipe.epochs=240")),
+        "b": ("recipe.weight_decay=0.0001", "teacher.recipe.epochs=4"),
+    }
 
 
 def test_a_key_that_only_one_has(cells: Callable[..., list[Cell]], result: Make) -> None:
@@ -211,10 +276,12 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
         ),
         ({"dataset": "digits", "epochs": 3, "departures": {"agent.t_max": [50.0, 10.0]}}, []),
         (
-            {"dataset": "digits", "config.runtime.precision": "bf16"},
-            [("runtime.precision", "bf16", "fp32")],
+            {"config.runtime.teacher_cache_precision": "fp16"},
+            [("runtime.teacher_cache_precision", "fp16", "fp32")],
         ),
-        ({"dataset": "digits", "config.select_on_test": True}, [("select_on_test", "true", "false")]),
+        ({"dataset": "digits", "config.runtime.teacher_cache_precision": "fp16"}, []),
+        ({"config.select_on_test": True}, [("select_on_test", "true", "false")]),
+        ({"dataset": "digits", "config.select_on_test": True}, [("select_on_test", "true", None)]),
         (
             {
                 "dataset": "imagenet",
@@ -232,7 +299,7 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
     ],
 )
 def test_deviations_from_the_papers_recipe(
-    patch: dict[str, Any], expected: list[tuple[str, str, str]], cells: Callable[..., list[Cell]], result: Make
+    patch: dict[str, Any], expected: list[tuple[str, str, str | None]], cells: Callable[..., list[Cell]], result: Make
 ) -> None:
     (cell,) = cells(result(patch))
     assert [(d.key, d.value, d.paper) for d in cell.deviations] == expected

@@ -109,25 +109,60 @@ def test_what_differs_between_the_columns_of_a_row_is_said(run_folder: Write, re
     put("resnet56", "resnet20", "fixed")
     put("vgg13", "mobilenet_v2", "fixed", **follows)
     put("resnet56", "resnet20", "rlkd", agent__t_max=20)
-    short = {"recipe__epochs": 10, "recipe__milestones": [6, 8, 9]}
-    put("vgg13", "mobilenet_v2", "rlkd", agent__t_max=10, **short, **follows)
+    put("vgg13", "mobilenet_v2", "rlkd", agent__t_max=10, temperature__value=5.0, **follows)
     text = read_report([tmp_path / "outputs"]).markdown()
     said = "Within a row, the runs of different pairs differ in more than the networks: "
-    assert said + "kd +rlkd in agent.t_max, recipe.epochs.\n" in text
+    assert said + "kd +rlkd in agent.t_max, temperature.value.\n" in text
+
+
+def test_runs_of_other_lengths_share_no_row(
+    run_folder: Write, result: Make, teacher_result: Make, tmp_path: Path
+) -> None:
+    def put(name: str, epochs: int, values: dict[str, Any]) -> None:
+        config = values["config"]
+        config["recipe"]["epochs"] = config["teacher"]["recipe"]["epochs"] = epochs
+        run_folder(name, {**values, "epochs": epochs, "dataset": "digits", "identity": {"run": name, "cell": name}})
+
+    other = {"teacher.name": "vgg13", "student.name": "vgg8", "config.teacher.model": "vgg13"}
+    put("a", 4, result({"student.top1.best": 51.0}))
+    put("b", 40, result({"student.top1.best": 52.0}, temperature="ctkd"))
+    put("c", 40, result({**other, "student.top1.best": 53.0}))
+    put("d", 40, result({**other, "student.top1.best": 54.0}, temperature="ctkd"))
+    put("e", 40, teacher_result({"teacher.name": "vgg8", "teacher.top1.best": 55.0}))
+    put("f", 4, teacher_result({"teacher.name": "resnet20", "teacher.top1.best": 56.0}))
+    report = read_report([tmp_path / "outputs"])
+    head, _, *others = rows(report.markdown())
+    assert head == ["method", "resnet56-resnet20", "vgg13-vgg8"]
+    assert others == [
+        ["teacher", "72.50", "72.50"],
+        ["student alone (recipe.epochs=4)", "56.00 (1)", ""],
+        ["student alone (recipe.epochs=40)", "", "55.00 (1)"],
+        ["kd (recipe.epochs=4)", "51.00 (1)", ""],
+        ["kd (recipe.epochs=40)", "", "53.00 (1)"],
+        ["+ctkd (recipe.epochs=40)", "52.00 (1)", "54.00 (1)"],
+    ]
+    listed = next(report.sections[0].lists("best"))
+    column = [head.text for head in listed.heads].index("settings")
+    assert [row.texts[column] for row in listed.rows] == [f"recipe.epochs={n}" for n in (4, 40, 40, 40)]
+    assert report.csv().count(",fixed,,recipe.epochs=4,") == 1
+    assert report.csv().count(",ctkd,,recipe.epochs=40,") == 2
+    assert "recipe.epochs=4)" in report.latex()
 
 
 def test_runs_on_a_part_of_the_test_set_stand_beside_no_paper(run_folder: Write, result: Make, tmp_path: Path) -> None:
-    run_folder("part", result({"config.dataset.test_limit": 1000}))
+    run_folder("part", result({"config.dataset.test_limit": 1000, "config.teacher.recipe.lr": 0.1}))
     names = {"teacher.name": "vgg13", "student.name": "vgg8", "identity.cell": "b"}
     run_folder("whole", result({**names, "config.teacher.recipe.lr": 0.1}))
     text = read_report([tmp_path / "outputs"]).markdown()
-    assert rows(text)[2:9] == [
+    assert rows(text)[2:11] == [
         ["teacher", "72.50", "72.50"],
         ["paper", "", "74.64"],
         ["Δ", "", "-2.14 †"],
         ["student alone", "", ""],
         ["paper", "", "70.36"],
-        ["kd", "71.00 (1) †", "71.00 (1) †"],
+        ["kd (dataset.test_limit=1000)", "71.00 (1) †", ""],
+        ["paper", "", "72.98"],
+        ["kd (dataset.test_limit=null)", "", "71.00 (1) †"],
         ["paper", "", "72.98"],
     ]
 

@@ -119,6 +119,12 @@ def test_help_tells_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "FOLDER" in out
     assert "rlkd-table outputs --csv results.csv" in out
+    # as test_mistakes_are_one_sentence_and_exit_2 and test_a_full_disk_is_one_sentence find it
+    codes = " ".join(out.partition("exit codes: ")[2].split())
+    assert codes == (
+        "0 a table was printed; 1 it could not be printed; 2 a mistake in the command: a folder is missing or holds "
+        "no finished run, or FILE or DIR cannot be written"
+    )
 
 
 def test_a_reader_that_goes_away_is_no_error(outputs: Path) -> None:
