@@ -172,6 +172,20 @@ def test_evaluate_and_export(rlkd_run: Callable[..., Ended]) -> None:
     assert all(torch.equal(exported[name], kept[name]) for name in kept)
 
 
+def test_a_folder_that_cannot_be_written_is_measured_all_the_same(rlkd_run: Callable[..., Ended]) -> None:
+    rlkd_run(*TINY)
+    folder = run_folder()
+    (folder / "evaluation.json").mkdir()
+    ended = rlkd_run("task=evaluate", f"run={folder}")
+    assert ended.code == 2
+    assert "% top-1" in ended.out
+    assert ended.err == f"rlkd-run: {folder}/evaluation.json cannot be written: Is a directory.\n"
+    (folder / "export").write_text("")
+    ended = rlkd_run("task=export", f"run={folder}")
+    assert ended.code == 2
+    assert ended.err == f"rlkd-run: {folder}/export cannot be written: File exists.\n"
+
+
 def test_evaluate_goes_on_without_the_teacher(rlkd_run: Callable[..., Ended]) -> None:
     rlkd_run(*TINY)
     for path in Path("outputs/teachers").rglob("*"):
