@@ -132,6 +132,13 @@ def test_students_bring_their_learning_rate(name: str) -> None:
     assert only(f"student={name}", "recipe.lr=0.05").recipe.lr == 0.05
 
 
+def test_no_pair_and_no_experiment_may_be_said_aloud() -> None:
+    assert only("pair=null", "experiment=null") == only("~pair") == only()
+    assert [run.student.model for run in compose_command(["pair=null,vgg13-vgg8"]).runs] == ["resnet20", "vgg8"]
+    assert [run.top.series for run in compose_command(["experiment=quickstart,null"]).runs] == ["quickstart", "runs"]
+    assert {run.student.model for run in compose_command(["experiment=table1", "pair=null"]).runs} == {"resnet20"}
+
+
 def test_a_pair_sets_both_networks() -> None:
     run = only("pair=wrn_40_2-shufflenet_v1")
     assert (run.teacher.model, run.student.model) == ("wrn_40_2", "shufflenet_v1")
@@ -214,6 +221,8 @@ def test_all_problems_at_once() -> None:
         (["task=export", "run=here"], "run=here is not the folder of a finished run: it has no result.json."),
         (["seed=-1"], "seed must be at least 0, not -1."),
         (["hydra.foo=1"], "The configuration does not compose: "),
+        (["hydra/help=null"], "The configuration does not compose: "),
+        (["=3"], "'=3' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10."),
         (["~recipe.lr"], "recipe.lr must be set."),
     ],
 )
