@@ -29,6 +29,7 @@ from rlkd_run.config.overrides import (
     Choices,
     by_experiment,
     check_groups,
+    check_inspection,
     check_keys,
     check_launcher,
     choices_of,
@@ -120,6 +121,7 @@ def compose_command(
             launcher = str(probe.hydra.runtime.choices["hydra/launcher"])
             launcher_kind = _kind_of(str(probe.hydra.launcher._target_))
             variant = check_keys(variant, probe, problems)
+            check_inspection(variant, probe, problems)
             if _sweeps_itself(probe):
                 is_sweep, variant = True, _with_preset(probe, variant)
                 if not problems:  # what is wrong with one job of a hundred is wrong with most: no need to compose all

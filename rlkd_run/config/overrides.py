@@ -14,12 +14,14 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from rlkd_run.config.build import nearest
+from rlkd_run.config.run import INSPECTIONS
 from rlkd_run.config.runconfig import GROUPS
 from rlkd_run.errors import ConfigError
 
 OPTIONAL_GROUPS = ("pair", "experiment")
 CHOICE_GROUPS = (*GROUPS, *OPTIONAL_GROUPS)
 NOT_OPTIONS = ("hydra",)
+_INSPECTION_READS = ("run", "task", "runtime", "dataset.root")
 _LAUNCHER_EXTRAS = ("joblib", "submitit", "ray")
 
 Choices = Callable[[str], list[str]]
@@ -143,6 +145,24 @@ def _flat(values: Any, prefix: str = "") -> Iterator[str]:
         yield f"{prefix}{key}"
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
+
+
+def check_inspection(overrides: Sequence[Override], composed: DictConfig, problems: list[str]) -> None:
+    """Complain of what a task on a finished run would not look at, since the run's own record has it."""
+    task = OmegaConf.select(composed, "task.name")
+    if task not in INSPECTIONS:
+        return
+    unread = [
+        override.input_line or ""
+        for override in overrides
+        if override.key_or_group not in _INSPECTION_READS
+        and not override.key_or_group.startswith(("task.", "runtime."))
+    ]
+    if unread:
+        problems.append(
+            f"task={task} reads run, task, runtime and dataset.root, and has all else from the run's record: leave out "
+            f"{', '.join(unread)}."
+        )
 
 
 def option_keys(composed: DictConfig) -> list[str]:

@@ -213,7 +213,10 @@ def test_all_problems_at_once() -> None:
         (["student.pretrained=true"], "student.pretrained is for timm models; the zoo publishes no weights."),
         (["teacher=timm"], "teacher.model must be set."),
         (["dataset=folder"], "dataset.root must be set."),
-        (["method.name=kdd"], "method.name=kdd is not registered; did you mean kd?"),
+        (["method.name=kdd"], "method.name=kdd is not registered (--plugin MODULE may be missing); did you mean kd?"),
+        (["series=../x"], "series=../x leads out of output_root=outputs; a series is a name inside it, e.g. x."),
+        (["series=/tmp/x"], "series=/tmp/x leads out of output_root=outputs; a series is a name inside it, e.g. x."),
+        (["series=a/../../b"], "series=a/../../b leads out of output_root=outputs; "),
         (["recipe.nesterov=true", "recipe.momentum=0"], "recipe.nesterov needs recipe.momentum > 0."),
         (["temperature.value=4"], "temperature.value is not an option; did you mean temperature.name?"),
         (["+agent.foo=1"], "agent.foo is not an option; "),
@@ -230,6 +233,28 @@ def test_each_mistake_is_one_sentence(overrides: list[str], sentence: str) -> No
     (found,) = problems_of(*overrides)
     assert found.startswith(sentence)
     assert "\n" not in found
+
+
+def test_a_series_may_be_nested() -> None:
+    assert only("series=a/b").top.series == "a/b"
+
+
+@pytest.mark.parametrize("task", ["evaluate", "export"])
+def test_tasks_on_a_run_refuse_what_they_would_not_read(task: str) -> None:
+    Path("result.json").write_text("{}")
+    here = (f"task={task}", "run=.")
+    assert only(*here, "dataset.root=x", "runtime.device=cpu", "runtime=default", "task.onnx=true").top.run == "."
+    assert problems_of(*here, "dataset=cifar10", "seed=3", "runtime.num_threads=1") == [
+        f"task={task} reads run, task, runtime and dataset.root, and has all else from the run's record: leave out "
+        "dataset=cifar10, seed=3."
+    ]
+
+
+def test_a_stored_run_names_the_plugin_that_it_needs() -> None:
+    values = only().to_dict()
+    stored = {**values, "method": {**values["method"], "name": "mine"}, "plugins": ["json", "my_method"]}
+    with pytest.raises(ConfigError, match=r"method\.name=mine is not registered \(--plugin my_method may be missing\)"):
+        RunConfig.from_dict(stored)
 
 
 def test_pretrained_and_checkpoint_exclude_each_other() -> None:
