@@ -125,13 +125,16 @@ def compose_command(
             if _sweeps_itself(probe):
                 is_sweep, variant = True, _with_preset(probe, variant)
                 if not problems:  # what is wrong with one job of a hundred is wrong with most: no need to compose all
-                    _typed(compose_job(_first_values(variant)), plugins, problems)
+                    job = _composed_job(compose_job, _first_values(variant), choices, problems)
+                    if job is not None:
+                        _typed(job, plugins, problems)
                 if problems:
                     raise ConfigError(dict.fromkeys(problems))
             wanted = _search(compose_job, variant, plugins, problems, trials=probe.trials)
             if wanted is None:
-                jobs = itertools.product(*(each_value(override) for override in variant))
-                runs += [_typed(compose_job(job), plugins, problems) for job in jobs]
+                values = itertools.product(*(each_value(override) for override in variant))
+                jobs = (_composed_job(compose_job, job, choices, problems) for job in values)
+                runs += [_typed(job, plugins, problems) for job in jobs if job is not None]
             elif not problems:
                 runs += [run for setting in wanted.corners() for run in _complained(wanted, setting, problems)]
             searches.append(wanted)
@@ -279,6 +282,19 @@ def _probe(
         return compose_job(_first_values(listed))
     except ConfigError:
         return compose_job(_first_values([override for override in listed if is_group(override, choices)]))
+
+
+def _composed_job(
+    compose_job: Callable[[Sequence[str]], DictConfig], job: Sequence[str], choices: Choices, problems: list[str]
+) -> DictConfig | None:
+    """One job of a sweep; None, with a complaint, if it sets a key that its choices, unlike the first job's, lack."""
+    try:
+        return compose_job(job)
+    except ConfigError:
+        overrides = parse_overrides(job, problems)
+        if len(check_keys(overrides, _probe(compose_job, overrides, choices), problems)) == len(overrides):
+            raise
+        return None
 
 
 def _kind_of(target: str) -> str:

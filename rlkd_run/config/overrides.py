@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -14,8 +14,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from rlkd_run.config.build import nearest
+from rlkd_run.config.registry import Entry
 from rlkd_run.config.run import INSPECTIONS
-from rlkd_run.config.runconfig import GROUPS
+from rlkd_run.config.runconfig import GROUPS, REGISTRIES
 from rlkd_run.errors import ConfigError
 
 OPTIONAL_GROUPS = ("pair", "experiment")
@@ -178,9 +179,22 @@ def check_keys(overrides: Sequence[Override], composed: DictConfig, problems: li
         key = override.key_or_group
         if key in (*CHOICE_GROUPS, *valid) or override.is_add() or override.is_force_add():
             good.append(override)
+            continue
+        others = _implementations_with(key)
+        if others:
+            group = key.split(".")[0]
+            chosen = composed.hydra.runtime.choices[group]
+            problems.append(f"{key} is an option of {group}={', '.join(others)}, not of {group}={chosen}.")
         else:
             problems.append(f"{key} is not an option; {nearest_key(key, [*valid, *CHOICE_GROUPS])}")
     return good
+
+
+def _implementations_with(key: str) -> list[str]:
+    """The registered names of a key's group whose options have it."""
+    group, _, name = key.partition(".")
+    registry: Mapping[str, Entry] = REGISTRIES.get(group, {})
+    return sorted(other for other, entry in registry.items() if name in get_type_hints(entry.options))
 
 
 def nearest_key(key: str, valid: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES, Registry
 from rlkd_run.config.run import RecipeOptions, RuntimeOptions, TaskOptions
 from rlkd_run.errors import ConfigError
 
-_REGISTRIES: dict[str, Registry] = {"dataset": DATASETS, "method": METHODS, "temperature": TEMPERATURES}
+REGISTRIES: dict[str, Registry] = {"dataset": DATASETS, "method": METHODS, "temperature": TEMPERATURES}
 
 
 @dataclass
@@ -133,7 +133,7 @@ def _build_group(group: str, values: Any, problems: Problems, plugin: str) -> An
     """A group's options; `plugin` is the module that may not have been imported, and so not registered its names."""
     options = _OPTIONS.get(group)
     if options is None:
-        registry = _REGISTRIES[group]
+        registry = REGISTRIES[group]
         name = values.get("name") if isinstance(values, Mapping) else None
         if name not in registry:
             problems.add(

@@ -218,7 +218,10 @@ def test_all_problems_at_once() -> None:
         (["series=/tmp/x"], "series=/tmp/x leads out of output_root=outputs; a series is a name inside it, e.g. x."),
         (["series=a/../../b"], "series=a/../../b leads out of output_root=outputs; "),
         (["recipe.nesterov=true", "recipe.momentum=0"], "recipe.nesterov needs recipe.momentum > 0."),
-        (["temperature.value=4"], "temperature.value is not an option; did you mean temperature.name?"),
+        (["temperature.value=4"], "temperature.value is an option of temperature=fixed, not of temperature=rlkd."),
+        (["method=dkd", "method.kl_weight=1"], "method.kl_weight is an option of method=at, cc, crd, "),
+        (["method=dkd_mdistiller", "method.tau=1"], "method.tau is an option of method=dtkd, not of method=dkd_md"),
+        (["temperature.valu=4"], "temperature.valu is not an option; did you mean temperature.name?"),
         (["+agent.foo=1"], "agent.foo is not an option; "),
         (["run=here"], "run=here is for task=evaluate and task=export, not task=distill."),
         (["task=export", "run=here"], "run=here is not the folder of a finished run: it has no result.json."),
@@ -283,6 +286,14 @@ def test_mistakes_in_any_job_of_a_sweep_are_found() -> None:
     assert problems_of("seed=0,1,x", "recipe.lr=0.1,-1") == [
         "recipe.lr must be greater than 0, not -1.0.",
         "seed must be a whole number, not 'x'.",
+    ]
+
+
+@pytest.mark.parametrize("choices", ["fixed,rlkd", "rlkd,fixed"])
+def test_a_key_that_a_choice_of_a_sweep_lacks_is_said_of_that_choice(choices: str) -> None:
+    assert sorted(problems_of(f"temperature={choices}", "temperature.value=2,4", "recipe.lr=0.1,-1")) == [
+        "recipe.lr must be greater than 0, not -1.0.",
+        "temperature.value is an option of temperature=fixed, not of temperature=rlkd.",
     ]
 
 
