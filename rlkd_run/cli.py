@@ -61,16 +61,19 @@ def _run(arguments: list[str]) -> int:
         print(help_page([config_folder(), *([Path(options.config_dir)] if options.config_dir else [])]))
         return 0
     register_resolvers()
-    informs = options.hydra_help or options.info or options.shell_completion
-    if not informs:
-        command = compose_command(
-            options.overrides,
-            config_dirs=[options.config_dir] if options.config_dir else [],
-            plugins=options.plugin,
-            multirun=options.multirun,
-        )
-    if informs or options.cfg:
+    if options.hydra_help or options.info or options.shell_completion:
         return _leave_to_hydra([*_flags(arguments, options), *options.overrides])
+    command = compose_command(
+        options.overrides,
+        config_dirs=[options.config_dir] if options.config_dir else [],
+        plugins=options.plugin,
+        multirun=options.multirun,
+    )
+    if options.cfg:
+        from rlkd_run.show import show
+
+        show(command, options.cfg, package=options.package, resolve=options.resolve)
+        return 0
     if command.is_sweep:
         from rlkd_run.sweep import run_sweep
 
@@ -88,7 +91,7 @@ def _flags(arguments: list[str], options: argparse.Namespace) -> list[str]:
 
 
 def _leave_to_hydra(arguments: list[str]) -> int:
-    """Hydra's help, completion and ``--cfg`` are its own."""
+    """Hydra's help, its facts about itself and completion are its own."""
     import hydra
 
     from rlkd_run.config.composition import config_folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -34,7 +35,8 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what happened first is what counts: a read-only disk refuses the clean-up as well
+            temporary.unlink()
         raise
     # The new name must survive a power cut as well as the content.
     folder = os.open(path.parent, os.O_RDONLY)

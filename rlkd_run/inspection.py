@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +33,7 @@ def evaluate(config: RunConfig) -> None:
     """Measure the student of ``run=FOLDER``, and its teacher if its weights are still there; print, and write JSON.
 
     Raises:
-        ConfigError: the folder does not hold a finished distillation.
+        ConfigError: the folder does not hold a finished distillation, or cannot be written; the numbers are printed.
     """
     folder, stored = _finished_run(config)
     device = prepare(config.runtime)
@@ -47,10 +49,13 @@ def evaluate(config: RunConfig) -> None:
     for role, accuracy in scores.items():
         name = getattr(teaching, role).model
         print(
-            f"{role:<9} {name}: {accuracy.top1:.2f} % top-1, {accuracy.top5:.2f} % top-5 on {dataset.num_test} images"
+            f"{role:<9} {name}: {accuracy.top1:.2f} % top-1, {accuracy.top5:.2f} % top-5 on {dataset.num_test} images",
+            flush=True,
         )
     path = folder / "evaluation.json"
-    write_atomically(path, json.dumps({role: score._asdict() for role, score in scores.items()}, indent=1).encode())
+    content = json.dumps({role: score._asdict() for role, score in scores.items()}, indent=1)
+    with _writing(path):
+        write_atomically(path, content.encode())
     print(f"written   {path}")
 
 
@@ -58,7 +63,8 @@ def export(config: RunConfig) -> None:
     """Write the student of ``run=FOLDER`` to ``FOLDER/export``: weights, a JSON card, and ONNX if asked for.
 
     Raises:
-        ConfigError: the folder does not hold a finished distillation, or ONNX is asked for without its packages.
+        ConfigError: the folder does not hold a finished distillation, or cannot be written, or ONNX is asked for
+            without its packages.
         RunError: torch's exporter to ONNX gives up; weights and card are written.
     """
     folder, stored = _finished_run(config)
@@ -66,8 +72,6 @@ def export(config: RunConfig) -> None:
     dataset = open_data(stored, device)
     student = _student(stored, folder, dataset)
     target = folder / "export"
-    target.mkdir(exist_ok=True)
-    save_weights(student, target / STUDENT)
     result = read_json(folder / "result.json")
     card = {
         "architecture": {"source": stored.student.source, "model": stored.student.model},
@@ -75,10 +79,22 @@ def export(config: RunConfig) -> None:
         "input": {"shape": list(dataset.image_shape), "mean": dataset.mean, "std": dataset.std},
         **{key: result[key] for key in ("dataset", "student", "teacher", "method", "temperature", "seed", "identity")},
     }
-    write_atomically(target / "card.json", json.dumps(card, indent=1).encode())
+    with _writing(target):
+        target.mkdir(exist_ok=True)
+        save_weights(student, target / STUDENT)
+        write_atomically(target / "card.json", json.dumps(card, indent=1).encode())
     if config.task.onnx:
         _write_onnx(student, dataset, target / "student.onnx")
     print(f"written   {target}: {', '.join(sorted(path.name for path in target.iterdir()))}")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """A finished run may lie on a disk that is there to be read only, or belongs to somebody else."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _finished_run(config: RunConfig) -> tuple[Path, RunConfig]:
@@ -132,4 +148,5 @@ def _write_onnx(student: nn.Module, dataset: Dataset, path: Path) -> None:
             f"{onnxscript.__version__} (a newer torch usually helps); weights and card are written to {path.parent}."
         ) from error
     assert program is not None
-    program.save(path)
+    with _writing(path):
+        program.save(path)

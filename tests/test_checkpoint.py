@@ -168,6 +168,17 @@ def test_atomic_writing_replaces_whole_files(monkeypatch: pytest.MonkeyPatch) ->
     assert [found.name for found in Path().iterdir()] == ["file"]
 
 
+def test_a_disk_that_refuses_the_clean_up_does_not_hide_what_happened(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(number: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", lambda file: refuse(errno.ENOSPC))
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: refuse(errno.EROFS))
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(Path("file"), b"new")
+    assert caught.value.errno == errno.ENOSPC
+
+
 def test_two_containers_with_equal_process_numbers_do_not_meet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are done writing before either renames."""
     monkeypatch.setattr(os, "getpid", lambda: 7)

@@ -29,6 +29,7 @@ from rlkd_run.config.overrides import (
     Choices,
     by_experiment,
     check_groups,
+    check_inspection,
     check_keys,
     check_launcher,
     choices_of,
@@ -59,6 +60,7 @@ class Command:
     Attributes:
         runs: one typed, validated configuration a job; a single one unless the command is a sweep. Of a search: the
             corners of what it may choose from.
+        first_job: the overrides that compose the first of them, with `hydra_overrides`.
         is_sweep: whether the command asked for a sweep (which may have one job).
         hydra_overrides: the overrides of Hydra's own keys, e.g. of its launcher.
         launcher: the choice in Hydra's group ``hydra/launcher``; an experiment may make it as well.
@@ -67,6 +69,7 @@ class Command:
     """
 
     runs: list[RunConfig]
+    first_job: list[str]
     is_sweep: bool
     hydra_overrides: list[str]
     launcher: str
@@ -111,31 +114,42 @@ def compose_command(
         is_sweep = multirun or any(override.is_sweep_override() for override in own)
         runs, launcher, launcher_kind = [], "basic", "basic"
         searches: list[Search | None] = []
+        first_jobs: list[list[str]] = []
         compose_job = _composer(fixed)
         for variant in by_experiment(own):  # each experiment may sweep something else
             probe = _probe(compose_job, variant, choices)
             launcher = str(probe.hydra.runtime.choices["hydra/launcher"])
             launcher_kind = _kind_of(str(probe.hydra.launcher._target_))
             variant = check_keys(variant, probe, problems)
+            check_inspection(variant, probe, problems)
             if _sweeps_itself(probe):
                 is_sweep, variant = True, _with_preset(probe, variant)
                 if not problems:  # what is wrong with one job of a hundred is wrong with most: no need to compose all
-                    first = [each_value(override)[0] for override in variant if not override.is_interval_sweep()]
-                    _typed(compose_job(first), plugins, problems)
+                    job = _composed_job(compose_job, _first_values(variant), choices, problems)
+                    if job is not None:
+                        _typed(job, plugins, problems)
                 if problems:
                     raise ConfigError(dict.fromkeys(problems))
             wanted = _search(compose_job, variant, plugins, problems, trials=probe.trials)
             if wanted is None:
-                jobs = itertools.product(*(each_value(override) for override in variant))
-                runs += [_typed(compose_job(job), plugins, problems) for job in jobs]
+                values = itertools.product(*(each_value(override) for override in variant))
+                jobs = (_composed_job(compose_job, job, choices, problems) for job in values)
+                runs += [_typed(job, plugins, problems) for job in jobs if job is not None]
             elif not problems:
                 runs += [run for setting in wanted.corners() for run in _complained(wanted, setting, problems)]
             searches.append(wanted)
+            first_jobs.append(_first_values(variant))
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     if len(searches) > 1 and any(searches):
         raise ConfigError("trials searches one experiment at a time.")
-    return Command(runs, is_sweep, fixed, launcher, launcher_kind, searches[0])
+    return Command(runs, first_jobs[0], is_sweep, fixed, launcher, launcher_kind, searches[0])
+
+
+def compose_first(command: Command) -> DictConfig:
+    """The first job of a command as Hydra composes it: with the keys of Hydra's own, and interpolations as written."""
+    with _hydra():
+        return _compose([*command.hydra_overrides, *command.first_job])
 
 
 def compose_one(overrides: Sequence[str], plugins: Sequence[str] = ()) -> RunConfig:
@@ -230,7 +244,7 @@ def _hydra() -> Iterator[None]:
 def _compose(overrides: Sequence[str]) -> DictConfig:
     try:
         return compose("config", overrides=list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         # A mistake in a yaml file, or in Hydra's own keys: the library's first line says which.
         raise ConfigError(f"The configuration does not compose: {str(error).strip().splitlines()[0]}") from error
 
@@ -251,6 +265,11 @@ def _composer(fixed: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:
     return compose_job
 
 
+def _first_values(overrides: Sequence[Override]) -> list[str]:
+    """The first job of a sweep; what an interval may give is left as the yaml files have it."""
+    return [each_value(override)[0] for override in overrides if not override.is_interval_sweep()]
+
+
 def _probe(
     compose_job: Callable[[Sequence[str]], DictConfig], overrides: Sequence[Override], choices: Choices
 ) -> DictConfig:
@@ -258,11 +277,24 @@ def _probe(
 
     If it does not compose, the choices of groups alone: a key that does not exist, most likely, which these can tell.
     """
-    listed = [override for override in overrides if not (override.is_delete() or override.is_interval_sweep())]
+    listed = [override for override in overrides if not override.is_delete()]
     try:
-        return compose_job([each_value(override)[0] for override in listed])
+        return compose_job(_first_values(listed))
     except ConfigError:
-        return compose_job([each_value(override)[0] for override in listed if is_group(override, choices)])
+        return compose_job(_first_values([override for override in listed if is_group(override, choices)]))
+
+
+def _composed_job(
+    compose_job: Callable[[Sequence[str]], DictConfig], job: Sequence[str], choices: Choices, problems: list[str]
+) -> DictConfig | None:
+    """One job of a sweep; None, with a complaint, if it sets a key that its choices, unlike the first job's, lack."""
+    try:
+        return compose_job(job)
+    except ConfigError:
+        overrides = parse_overrides(job, problems)
+        if len(check_keys(overrides, _probe(compose_job, overrides, choices), problems)) == len(overrides):
+            raise
+        return None
 
 
 def _kind_of(target: str) -> str:

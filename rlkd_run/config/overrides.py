@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
@@ -14,11 +14,15 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from rlkd_run.config.build import nearest
-from rlkd_run.config.runconfig import GROUPS
+from rlkd_run.config.registry import Entry
+from rlkd_run.config.run import INSPECTIONS
+from rlkd_run.config.runconfig import GROUPS, REGISTRIES
 from rlkd_run.errors import ConfigError
 
-CHOICE_GROUPS = (*GROUPS, "pair", "experiment")
+OPTIONAL_GROUPS = ("pair", "experiment")
+CHOICE_GROUPS = (*GROUPS, *OPTIONAL_GROUPS)
 NOT_OPTIONS = ("hydra",)
+_INSPECTION_READS = ("run", "task", "runtime", "dataset.root")
 _LAUNCHER_EXTRAS = ("joblib", "submitit", "ray")
 
 Choices = Callable[[str], list[str]]
@@ -30,8 +34,12 @@ def parse_overrides(overrides: Sequence[str], problems: list[str]) -> list[Overr
     parser, parsed = OverridesParser.create(), []
     for text in overrides:
         try:
-            parsed.append(parser.parse_override(text))
+            override = parser.parse_override(text)
         except HydraException:
+            override = None
+        if override is not None and override.key_or_group:
+            parsed.append(override)
+        else:
             problems.append(f"'{text}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10.")
     return parsed
 
@@ -78,9 +86,14 @@ def is_group(override: Override, choices: Choices) -> bool:
 
 def each_value(override: Override) -> list[str]:
     """Every value of a possibly swept override, each as an override of its own."""
-    if not override.is_sweep_override():
-        return [override.input_line or ""]
-    return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    if override.is_sweep_override():
+        texts = [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
+    else:
+        texts = [override.input_line or ""]
+    if override.key_or_group in OPTIONAL_GROUPS:  # where yaml says null for none, Hydra's command line wants ~group
+        without = f"~{override.key_or_group}"
+        return [without if text.split("=", 1)[-1].strip().lower() == "null" else text for text in texts]
+    return texts
 
 
 def check_launcher(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> None:
@@ -135,22 +148,56 @@ def _flat(values: Any, prefix: str = "") -> Iterator[str]:
             yield from _flat(value, f"{prefix}{key}.")
 
 
+def check_inspection(overrides: Sequence[Override], composed: DictConfig, problems: list[str]) -> None:
+    """Complain of what a task on a finished run would not look at, since the run's own record has it."""
+    task = OmegaConf.select(composed, "task.name")
+    if task not in INSPECTIONS:
+        return
+    unread = [
+        override.input_line or ""
+        for override in overrides
+        if override.key_or_group not in _INSPECTION_READS
+        and not override.key_or_group.startswith(("task.", "runtime."))
+    ]
+    if unread:
+        problems.append(
+            f"task={task} reads run, task, runtime and dataset.root, and has all else from the run's record: leave out "
+            f"{', '.join(unread)}."
+        )
+
+
+def option_keys(composed: DictConfig) -> list[str]:
+    """Every key of a composed configuration, groups included."""
+    return list(_flat(OmegaConf.to_container(composed, resolve=False)))
+
+
 def check_keys(overrides: Sequence[Override], composed: DictConfig, problems: list[str]) -> list[Override]:
     """Drop, with a complaint, what sets a key that the composed configuration does not have."""
-    values = OmegaConf.to_container(composed, resolve=False)
-    assert isinstance(values, dict)
-    valid = [key for key in _flat(values) if key.split(".")[0] not in NOT_OPTIONS]
+    valid = [key for key in option_keys(composed) if key.split(".")[0] not in NOT_OPTIONS]
     good = []
     for override in overrides:
         key = override.key_or_group
         if key in (*CHOICE_GROUPS, *valid) or override.is_add() or override.is_force_add():
             good.append(override)
+            continue
+        others = _implementations_with(key)
+        if others:
+            group = key.split(".")[0]
+            chosen = composed.hydra.runtime.choices[group]
+            problems.append(f"{key} is an option of {group}={', '.join(others)}, not of {group}={chosen}.")
         else:
-            problems.append(f"{key} is not an option; {_nearest_key(key, valid)}")
+            problems.append(f"{key} is not an option; {nearest_key(key, [*valid, *CHOICE_GROUPS])}")
     return good
 
 
-def _nearest_key(key: str, valid: Sequence[str]) -> str:
+def _implementations_with(key: str) -> list[str]:
+    """The registered names of a key's group whose options have it."""
+    group, _, name = key.partition(".")
+    registry: Mapping[str, Entry] = REGISTRIES.get(group, {})
+    return sorted(other for other, entry in registry.items() if name in get_type_hints(entry.options))
+
+
+def nearest_key(key: str, valid: Sequence[str]) -> str:
     """Prefer the same last word in another group (``epochs`` -> ``recipe.epochs``), then the nearest spelling."""
     word = key.split(".")[-1]
     same = [candidate for candidate in valid if candidate.split(".")[-1] == word]
@@ -158,4 +205,4 @@ def _nearest_key(key: str, valid: Sequence[str]) -> str:
         return f"did you mean {min(same, key=len)}?"
     group = key.split(".")[0]
     siblings = [candidate for candidate in valid if candidate.startswith(f"{group}.")]
-    return nearest(key, siblings or [*valid, *CHOICE_GROUPS])
+    return nearest(key, siblings or valid)

@@ -7,6 +7,9 @@ from typing import Optional
 
 from rlkd_run.config.option import option
 
+INSPECTIONS = ("evaluate", "export")
+"""The tasks on a finished run."""
+
 
 @dataclass
 class TempBalanceOptions:
@@ -118,5 +121,5 @@ class RuntimeOptions:
 class TaskOptions:
     """What to do."""
 
-    name: str = option("what to do", choices=("distill", "train_teacher", "evaluate", "export"))
+    name: str = option("what to do", choices=("distill", "train_teacher", *INSPECTIONS))
     onnx: bool = option("export only: write an ONNX file as well", identity=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -16,7 +17,7 @@ from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES, Registry
 from rlkd_run.config.run import RecipeOptions, RuntimeOptions, TaskOptions
 from rlkd_run.errors import ConfigError
 
-_REGISTRIES: dict[str, Registry] = {"dataset": DATASETS, "method": METHODS, "temperature": TEMPERATURES}
+REGISTRIES: dict[str, Registry] = {"dataset": DATASETS, "method": METHODS, "temperature": TEMPERATURES}
 
 
 @dataclass
@@ -102,7 +103,8 @@ class RunConfig:
     @classmethod
     def build(cls, values: Mapping[str, Any], problems: Problems) -> RunConfig:
         """As `from_dict`, with the complaints noted in `problems` instead of raised."""
-        groups = {group: _build_group(group, values.get(group), problems) for group in GROUPS}
+        missing = next((module for module in values["plugins"] if module not in sys.modules), "MODULE")
+        groups = {group: _build_group(group, values.get(group), problems, missing) for group in GROUPS}
         top = {key: values[key] for key in _TOP_KEYS if key in values}
         for key in values:
             if key not in (*GROUPS, *_TOP_KEYS, "choices", "plugins"):
@@ -127,13 +129,18 @@ GROUPS = ("task", "dataset", "teacher", "student", "method", "temperature", "age
 _TOP_KEYS = tuple(field.name for field in dataclasses.fields(TopLevel))
 
 
-def _build_group(group: str, values: Any, problems: Problems) -> Any:
+def _build_group(group: str, values: Any, problems: Problems, plugin: str) -> Any:
+    """A group's options; `plugin` is the module that may not have been imported, and so not registered its names."""
     options = _OPTIONS.get(group)
     if options is None:
-        registry = _REGISTRIES[group]
+        registry = REGISTRIES[group]
         name = values.get("name") if isinstance(values, Mapping) else None
         if name not in registry:
-            problems.add(f"{group}.name={name} is not registered; {nearest(str(name), registry)}", malformed=True)
+            problems.add(
+                f"{group}.name={name} is not registered (--plugin {plugin} may be missing); "
+                f"{nearest(str(name), registry)}",
+                malformed=True,
+            )
             return None
         options = registry[str(name)].options
     return build(options, values, group, problems)

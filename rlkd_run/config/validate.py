@@ -8,6 +8,7 @@ from pathlib import Path
 from rlkd_run.config.build import nearest
 from rlkd_run.config.registry import METHODS
 from rlkd_run.config.related_methods import AnnealingOptions
+from rlkd_run.config.run import INSPECTIONS
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.models.names import ZOO_NAMES
 
@@ -24,6 +25,7 @@ def contradictions(config: RunConfig) -> list[str]:
         _method(config, problems)
     _objective(config, problems)
     _runtime(config, problems)
+    _series(config, problems)
     _task(config, problems)
     return problems
 
@@ -149,8 +151,17 @@ def _runtime(config: RunConfig, problems: list[str]) -> None:
         )
 
 
+def _series(config: RunConfig, problems: list[str]) -> None:
+    series = Path(config.top.series)
+    if series.is_absolute() or ".." in series.parts:
+        problems.append(
+            f"series={series} leads out of output_root={config.top.output_root}; a series is a name inside it, e.g. "
+            f"{series.name.strip('.') or 'first'}."
+        )
+
+
 def _task(config: RunConfig, problems: list[str]) -> None:
-    needs_run = config.task.name in ("evaluate", "export")
+    needs_run = config.task.name in INSPECTIONS
     if needs_run and config.top.run is None:
         problems.append(f"task={config.task.name} needs run=FOLDER, the folder of a finished run.")
     if needs_run and config.top.run is not None and not Path(config.top.run, "result.json").is_file():

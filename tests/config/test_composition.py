@@ -132,6 +132,13 @@ def test_students_bring_their_learning_rate(name: str) -> None:
     assert only(f"student={name}", "recipe.lr=0.05").recipe.lr == 0.05
 
 
+def test_no_pair_and_no_experiment_may_be_said_aloud() -> None:
+    assert only("pair=null", "experiment=null") == only("~pair") == only()
+    assert [run.student.model for run in compose_command(["pair=null,vgg13-vgg8"]).runs] == ["resnet20", "vgg8"]
+    assert [run.top.series for run in compose_command(["experiment=quickstart,null"]).runs] == ["quickstart", "runs"]
+    assert {run.student.model for run in compose_command(["experiment=table1", "pair=null"]).runs} == {"resnet20"}
+
+
 def test_a_pair_sets_both_networks() -> None:
     run = only("pair=wrn_40_2-shufflenet_v1")
     assert (run.teacher.model, run.student.model) == ("wrn_40_2", "shufflenet_v1")
@@ -206,14 +213,22 @@ def test_all_problems_at_once() -> None:
         (["student.pretrained=true"], "student.pretrained is for timm models; the zoo publishes no weights."),
         (["teacher=timm"], "teacher.model must be set."),
         (["dataset=folder"], "dataset.root must be set."),
-        (["method.name=kdd"], "method.name=kdd is not registered; did you mean kd?"),
+        (["method.name=kdd"], "method.name=kdd is not registered (--plugin MODULE may be missing); did you mean kd?"),
+        (["series=../x"], "series=../x leads out of output_root=outputs; a series is a name inside it, e.g. x."),
+        (["series=/tmp/x"], "series=/tmp/x leads out of output_root=outputs; a series is a name inside it, e.g. x."),
+        (["series=a/../../b"], "series=a/../../b leads out of output_root=outputs; "),
         (["recipe.nesterov=true", "recipe.momentum=0"], "recipe.nesterov needs recipe.momentum > 0."),
-        (["temperature.value=4"], "temperature.value is not an option; did you mean temperature.name?"),
+        (["temperature.value=4"], "temperature.value is an option of temperature=fixed, not of temperature=rlkd."),
+        (["method=dkd", "method.kl_weight=1"], "method.kl_weight is an option of method=at, cc, crd, "),
+        (["method=dkd_mdistiller", "method.tau=1"], "method.tau is an option of method=dtkd, not of method=dkd_md"),
+        (["temperature.valu=4"], "temperature.valu is not an option; did you mean temperature.name?"),
         (["+agent.foo=1"], "agent.foo is not an option; "),
         (["run=here"], "run=here is for task=evaluate and task=export, not task=distill."),
         (["task=export", "run=here"], "run=here is not the folder of a finished run: it has no result.json."),
         (["seed=-1"], "seed must be at least 0, not -1."),
         (["hydra.foo=1"], "The configuration does not compose: "),
+        (["hydra/help=null"], "The configuration does not compose: "),
+        (["=3"], "'=3' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10."),
         (["~recipe.lr"], "recipe.lr must be set."),
     ],
 )
@@ -221,6 +236,28 @@ def test_each_mistake_is_one_sentence(overrides: list[str], sentence: str) -> No
     (found,) = problems_of(*overrides)
     assert found.startswith(sentence)
     assert "\n" not in found
+
+
+def test_a_series_may_be_nested() -> None:
+    assert only("series=a/b").top.series == "a/b"
+
+
+@pytest.mark.parametrize("task", ["evaluate", "export"])
+def test_tasks_on_a_run_refuse_what_they_would_not_read(task: str) -> None:
+    Path("result.json").write_text("{}")
+    here = (f"task={task}", "run=.")
+    assert only(*here, "dataset.root=x", "runtime.device=cpu", "runtime=default", "task.onnx=true").top.run == "."
+    assert problems_of(*here, "dataset=cifar10", "seed=3", "runtime.num_threads=1") == [
+        f"task={task} reads run, task, runtime and dataset.root, and has all else from the run's record: leave out "
+        "dataset=cifar10, seed=3."
+    ]
+
+
+def test_a_stored_run_names_the_plugin_that_it_needs() -> None:
+    values = only().to_dict()
+    stored = {**values, "method": {**values["method"], "name": "mine"}, "plugins": ["json", "my_method"]}
+    with pytest.raises(ConfigError, match=r"method\.name=mine is not registered \(--plugin my_method may be missing\)"):
+        RunConfig.from_dict(stored)
 
 
 def test_pretrained_and_checkpoint_exclude_each_other() -> None:
@@ -249,6 +286,14 @@ def test_mistakes_in_any_job_of_a_sweep_are_found() -> None:
     assert problems_of("seed=0,1,x", "recipe.lr=0.1,-1") == [
         "recipe.lr must be greater than 0, not -1.0.",
         "seed must be a whole number, not 'x'.",
+    ]
+
+
+@pytest.mark.parametrize("choices", ["fixed,rlkd", "rlkd,fixed"])
+def test_a_key_that_a_choice_of_a_sweep_lacks_is_said_of_that_choice(choices: str) -> None:
+    assert sorted(problems_of(f"temperature={choices}", "temperature.value=2,4", "recipe.lr=0.1,-1")) == [
+        "recipe.lr must be greater than 0, not -1.0.",
+        "temperature.value is an option of temperature=fixed, not of temperature=rlkd.",
     ]
 
 

@@ -28,7 +28,7 @@ def test_it_is_distilled_first_and_then_teaches(rlkd_run: Callable[..., Ended]) 
     assert second["auxiliary"]["name"] == "resnet14"
     assert second["auxiliary"]["top1"] == first["student"]["top1"]["last"]
     folder, _ = result("resnet8")
-    ended = rlkd_run(*TINY, "task=evaluate", f"run={folder}")
+    ended = rlkd_run("task=evaluate", f"run={folder}", "runtime.num_threads=1")
     assert f"teacher   resnet14: {second['auxiliary']['top1']:.2f} %" in ended.out
     again = rlkd_run(*COMMAND, "seed=1")  # another seed shares it
     assert again.code == 0, again.err

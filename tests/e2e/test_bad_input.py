@@ -60,14 +60,17 @@ FOLDER = [
         (["dataset.train_limit=100000"], ["dataset.train_limit=100000", "1442 images"]),
         (["teacher.checkpoint=missing.pth"], ["missing.pth"]),
         (["recipe.batch_size=500"], ["temperature=rlkd", "two steps an epoch", "recipe.batch_size=500"]),
-        (["task=evaluate", "run=nowhere"], ["run=nowhere", "result.json"]),
         (["teacher=timm", "teacher.model=resnet10z"], ["teacher.model", "resnet10t"]),
         (["task=train_teacher", "teacher.checkpoint=x"], ["task=train_teacher", "teacher.checkpoint"]),
-        (["task=evaluate,export", "run=x"], ["run=x", "result.json"]),
     ],
 )
 def test_values(rlkd_run: Callable[..., Ended], arguments: list[str], words: list[str]) -> None:
     assert_refused(rlkd_run(*TINY, *arguments), set(), *words)
+
+
+@pytest.mark.parametrize("task", ["evaluate", "export", "evaluate,export"])
+def test_a_run_that_is_not_there(rlkd_run: Callable[..., Ended], task: str) -> None:
+    assert_refused(rlkd_run(f"task={task}", "run=nowhere"), set(), "run=nowhere", "result.json")
 
 
 def test_an_output_folder_that_cannot_be_written(rlkd_run: Callable[..., Ended]) -> None:

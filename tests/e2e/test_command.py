@@ -34,11 +34,18 @@ finally:
         (["--help"], 0, "rlkd-run experiment=quickstart"),
         (["--cfg", "job"], 0, "train_every"),
         (["--cfg", "job", "--resolve", "-p", "agent"], 0, "warmup_epochs: 20"),
+        (["--cfg", "job", "-p", "run"], 0, "null"),
+        (["--cfg", "job", "-p", "agnt"], 2, "rlkd-run: --package agnt is not in the configuration; did you mean agent"),
+        (["--cfg", "hydra", "--resolve", "-p", "hydra.sweep.dir"], 0, "outputs"),
+        (["--cfg", "all"], 0, "hydra:"),
+        (["--cfg", "job", "seed=3,4", "-p", "seed"], 0, "3\nrlkd-run: this is the first of 2 jobs."),
+        (["--cfg", "job", "-m", "seed=3", "-p", "seed"], 0, "3\n"),
+        (["--cfg", "job", "experiment=table3", "pair=vgg13-vgg8", "-p", "student.model"], 0, "vgg8\nrlkd-run: this is"),
         (["--version"], 0, "rlkd-run 0."),
         (["-sc", "query=bash"], 0, "teacher=resnet110"),
         (["teacher=resnet57"], 2, "did you mean resnet56?"),
         (["task=export,evaluate", "run=x"], 2, "is not the folder of a finished run"),
-        (["objective=val_top1", "dataset.val_split=0.1", "task=evaluate", "run={run}", "-m"], 2, "not a sweep."),
+        (["task=evaluate", "run={run}", "-m"], 2, "not a sweep."),
         (["recipe.epochs=0", "agent.t_min=11"], 2, "recipe.epochs must be at least 1, not 0."),
     ],
 )
@@ -170,6 +177,20 @@ def test_evaluate_and_export(rlkd_run: Callable[..., Ended]) -> None:
     exported, kept = load_file(folder / "export/student.safetensors"), load_file(folder / "student.safetensors")
     assert exported.keys() == kept.keys()
     assert all(torch.equal(exported[name], kept[name]) for name in kept)
+
+
+def test_a_folder_that_cannot_be_written_is_measured_all_the_same(rlkd_run: Callable[..., Ended]) -> None:
+    rlkd_run(*TINY)
+    folder = run_folder()
+    (folder / "evaluation.json").mkdir()
+    ended = rlkd_run("task=evaluate", f"run={folder}")
+    assert ended.code == 2
+    assert "% top-1" in ended.out
+    assert ended.err == f"rlkd-run: {folder}/evaluation.json cannot be written: Is a directory.\n"
+    (folder / "export").write_text("")
+    ended = rlkd_run("task=export", f"run={folder}")
+    assert ended.code == 2
+    assert ended.err == f"rlkd-run: {folder}/export cannot be written: File exists.\n"
 
 
 def test_evaluate_goes_on_without_the_teacher(rlkd_run: Callable[..., Ended]) -> None:
