@@ -20,10 +20,11 @@ import hydra
 from rlkd_run.config.composition import Command, config_folder
 from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.errors import Interrupted
+from rlkd_run.errors import ConfigError, Interrupted
 from rlkd_run.grouping import cohorts
 from rlkd_run.interrupt import COMMANDS_STOPS, heeded, ignore_more_of, stop_at_once
 from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here, write_together
+from rlkd_run.missing_files import missing_files
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
@@ -39,11 +40,16 @@ def run_sweep(command: Command) -> int:
         0, or 1 if a job failed.
 
     Raises:
-        ConfigError: nothing can be swept, or the folder of the runs cannot be written.
+        ConfigError: nothing can be swept, a file that a job reads is not there, or the folder of the runs cannot be
+            written.
         Interrupted: a signal asked for it; the jobs under way have saved their state.
     """
     runs = {folder_of(run): run for run in command.runs}
     objective = objective_of(command.runs)
+    waiting = [run for run in command.runs if not finished(folder_of(run))]
+    problems = missing_files(waiting, elsewhere=command.launcher_kind in ("submitit", "ray"))
+    if problems:
+        raise ConfigError(problems)
     if command.search is not None and objective is not None:
         before: set[Path] = set()
         carry_out = partial(_carry_out, command=command, before=before, begun=set())

@@ -39,6 +39,7 @@ finally:
         (["teacher=resnet57"], 2, "did you mean resnet56?"),
         (["task=export,evaluate", "run=x"], 2, "is not the folder of a finished run"),
         (["objective=val_top1", "dataset.val_split=0.1", "task=evaluate", "run={run}", "-m"], 2, "not a sweep."),
+        (["teacher.checkpoint=nosuch.pth", "seed=0,1"], 2, "nosuch.pth does not exist"),
         (["recipe.epochs=0", "agent.t_min=11"], 2, "recipe.epochs must be at least 1, not 0."),
     ],
 )
