@@ -84,6 +84,7 @@ class Fit:
         self.history = History()
         self.checkpoints = Checkpoints(self.folder.path / "checkpoints")
         self._saved = self._accounted = time.monotonic()
+        self._has_checkpoint = False
 
     def resume(self) -> bool:
         """Take up the newest checkpoint that verifies; False if there is none.
@@ -109,6 +110,7 @@ class Fit:
                 f"The checkpoints in {self.checkpoints.folder} do not fit this run: another version of rlkd-run wrote "
                 "them. Finish the run with that version, or remove the folder to start anew."
             ) from error
+        self._has_checkpoint = True
         self._write_history()  # the sitting before may have ended between a checkpoint and these
         return True
 
@@ -206,11 +208,13 @@ class Fit:
         try:
             self.checkpoints.save(state, epoch=self.trainer.epoch, step=self.trainer.step)
         except OSError as error:
+            left = "the previous one is whole, and the same command goes on from it."
             raise RunError(
                 f"A checkpoint could not be written to {self.checkpoints.folder}: {error.strerror}; "
-                "the previous one is whole, and the same command goes on from it."
+                + (left if self._has_checkpoint else "it would have been the first, so the same command starts anew.")
             ) from error
         self._saved = time.monotonic()
+        self._has_checkpoint = True
 
     def _write_history(self) -> None:
         if self.history.rows:
