@@ -37,7 +37,7 @@ from rlkd_run.record import RunFolder, finished
 from rlkd_run.results.reported import DATASETS
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
-from rlkd_run.teacher_cache import teacher_for
+from rlkd_run.teacher_cache import check_place, teacher_for
 from rlkd_run.teacher_weights import find_weights
 from rlkd_run.temperature.base import PolicySetting
 from rlkd_run.training import Trainer
@@ -81,6 +81,7 @@ def distillation(
     teaching = taught_by(config)
     teacher = common.once("network", lambda: teachers.build(teaching, dataset, device))
     objective = build(config, dataset, teacher, device)
+    check_place(config.runtime, objective.teacher.needs)
     auxiliary = auxiliary_run(config)
     if auxiliary is not None:
         print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {run_folder(auxiliary)}", flush=True)

@@ -258,6 +258,20 @@ def test_no_room_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         store("elsewhere")
 
 
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.ENOSPC, RunError), (errno.EDQUOT, RunError), (errno.EIO, OSError)]
+)
+def test_room_is_spoken_of_only_where_there_is_none(
+    number: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(answer_store.os, "posix_fallocate", fails)
+    with pytest.raises(error):
+        store("elsewhere")
+
+
 def test_a_file_system_without_fallocate_serves_and_no_row_is_lost_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """There the C library writes zeros: not into a file that is appended to, and never while another process writes."""
     began, go_on = threading.Event(), threading.Event()

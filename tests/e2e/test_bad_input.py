@@ -110,6 +110,15 @@ def test_an_output_folder_that_cannot_be_written(rlkd_run: Callable[..., Ended])
     assert_refused(rlkd_run(*TINY, "output_root=file/out"), before, "file/out", "cannot be written")
 
 
+@pytest.mark.parametrize("mode", ["lazy", "full"])
+def test_a_cache_that_cannot_be_written_costs_no_teacher(rlkd_run: Callable[..., Ended], mode: str) -> None:
+    Path("file").write_text("")
+    before = everything()
+    ended = rlkd_run(*TINY, f"runtime.teacher_cache={mode}", "runtime.cache_root=file/cache")
+    assert_refused(ended, before, "runtime.cache_root=file/cache cannot be written: Not a directory.")
+    assert "training it first" not in ended.out
+
+
 def test_a_gpu_that_is_not_there(rlkd_run: Callable[..., Ended]) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is one")
