@@ -82,18 +82,20 @@ def distillation(
     teacher = common.once("network", lambda: teachers.build(teaching, dataset, device))
     objective = build(config, dataset, teacher, device)
     check_place(config.runtime, objective.teacher.needs)
-    auxiliary = auxiliary_run(config)
-    if auxiliary is not None:
-        print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {run_folder(auxiliary)}", flush=True)
-        distill(auxiliary, wait=True)
-    origin = common.once(
-        "weights", lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device)
-    )
-    loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
+    # And its folder is taken before a teacher is waited for, so that the same command typed twice is refused at once.
     with RunFolder(run_folder(config), wait=wait) as folder:
         if finished(folder.path):  # by another process, since this one looked
             return
         folder.begin(config.to_dict())
+        auxiliary = auxiliary_run(config)
+        if auxiliary is not None:
+            place = run_folder(auxiliary)
+            print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {place}", flush=True)
+            distill(auxiliary, wait=True)
+        origin = common.once(
+            "weights", lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device)
+        )
+        loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
         rates = layer_rates(config.recipe, objective.model)
         recorder = recorder_for(config.runtime, device)
