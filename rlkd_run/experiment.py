@@ -91,10 +91,13 @@ def distillation(
         if auxiliary is not None:
             place = run_folder(auxiliary)
             print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {place}", flush=True)
+            folder.phase("its auxiliary teacher is being distilled")
             distill(auxiliary, wait=True)
         origin = common.once(
-            "weights", lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device)
+            "weights",
+            lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device, folder.phase),
         )
+        folder.phase(None)
         loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
         rates = layer_rates(config.recipe, objective.model)
@@ -113,7 +116,9 @@ def distillation(
             print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
             teachers.warn_if_far(teaching, dataset, measured)
         answers = ("answers", probe_images, objective.teacher.needs)
-        objective.answers = common.once(answers, lambda: teacher_for(teaching, objective.teacher, loader, dataset))
+        objective.answers = common.once(
+            answers, lambda: teacher_for(teaching, objective.teacher, loader, dataset, folder.phase)
+        )
         if config.runtime.compile == "all":
             objective.student.compile(config.recipe.batch_size)
         if probe_images:

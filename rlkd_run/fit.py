@@ -140,7 +140,7 @@ class Fit:
             events = self._events(stack)
             log_online = self._wandb(stack)
             while trainer.epoch < trainer.schedule.epochs:
-                self.folder.status("running", epoch=trainer.epoch + 1, epochs=trainer.schedule.epochs)
+                self.folder.status("running", epoch=trainer.epoch + 1, epochs=trainer.schedule.epochs, phase=None)
                 yield from self._epoch(stop)
                 row = self._row()
                 self.history.rows.append(row)

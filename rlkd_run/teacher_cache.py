@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +21,7 @@ from rlkd_run.errors import ConfigError, Interrupted, RunError
 from rlkd_run.interrupt import StopRequest
 from rlkd_run.models.features import Network
 from rlkd_run.models.folding import cast_once, folded
-from rlkd_run.progress import progress
+from rlkd_run.progress import is_drawn, progress
 from rlkd_run.protocol import Batch, Needs, Outputs
 
 _FILL = {"cpu": 512, "cuda": 4096}  # views a step of the filling
@@ -150,7 +150,13 @@ def _outputs(rows: dict[str, Tensor]) -> Outputs:
     return Outputs(rows["logits"], rows.get("penultimate"))
 
 
-def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, dataset: Dataset) -> Teacher:
+def teacher_for(
+    config: RunConfig,
+    network: Network,
+    loader: TrainLoader,
+    dataset: Dataset,
+    phase: Callable[[str], None] = lambda words: None,  # noqa: ARG005
+) -> Teacher:
     """What answers the mini-batches of a run, as `runtime.teacher_cache` and `runtime.fold_teacher` ask.
 
     Rows are shared by every run with the same weights, the same training images and the same kind of views; the
@@ -161,6 +167,7 @@ def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, datase
         network: the teacher with its weights, on its device.
         loader: of the training images.
         dataset: theirs.
+        phase: told how far the asking of a full cache is.
 
     Raises:
         ConfigError: `runtime.cache_root` cannot be written.
@@ -187,7 +194,7 @@ def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, datase
     store = _open(config, network, loader, dataset.num_classes)
     writes = store.lock(wait=runtime.teacher_cache == "full")
     if runtime.teacher_cache == "full":
-        _fill(store, asked, loader, enabled=runtime.progress)
+        _fill(store, asked, loader, enabled=runtime.progress, phase=phase)
         store.unlock()
         writes = False
     return CachedTeacher(asked, store, device, writes=writes)
@@ -245,21 +252,31 @@ def _can_be_kept(needs: Needs) -> bool:
 
 
 @torch.no_grad()
-def _fill(store: AnswerStore, network: Network, loader: TrainLoader, *, enabled: bool) -> None:
+def _fill(
+    store: AnswerStore, network: Network, loader: TrainLoader, *, enabled: bool, phase: Callable[[str], None]
+) -> None:
     """Ask the network for every row that is not known; stopped, it goes on from there."""
     if store.complete():
         return
     device = next(network.model.parameters()).device
     blocks = torch.split(torch.arange(store.rows), _FILL[device.type])
+    told = 0  # percent
     with StopRequest() as stop:
         for done, keys in enumerate(progress(blocks, "teacher's answers", enabled=enabled)):
-            if not store.known(keys).all():
+            asks = not store.known(keys).all()
+            if asks:
                 outputs = network(loader.images_of(keys))
                 store.write(keys, {name: value.cpu() for name, value in _answers(outputs).items()})
             if done % _FLUSH == _FLUSH - 1 or stop.signal_number is not None:
                 store.flush()
             if stop.signal_number is not None:
                 raise Interrupted(stop.signal_number)
+            percent = 100 * (done + 1) // len(blocks)
+            if asks and percent > told:
+                phase(f"asking the teacher {percent} %")
+                if percent // 10 > told // 10 and not is_drawn(enabled):
+                    print(f"cache     {percent} % of the teacher's answers", flush=True)
+                told = percent
     store.flush()
     if not store.complete():
         raise RunError("Some of the teacher's answers are not finite, or beyond fp16: use runtime.teacher_cache=none.")

@@ -283,6 +283,8 @@ def test_the_same_command_twice_is_refused_before_the_teacher_is_waited_for(rlkd
     first = Forked(*run)
     while not list(Path("outputs/teachers").glob("*/status.json")):
         assert first.ended(within=0.01) is None, first.err
+    (status,) = Path("outputs/runs").glob("*/status.json")
+    assert json.loads(status.read_text())["phase"] == "its teacher is being trained"
     second = rlkd_run(*run)
     first.send_signal(signal.SIGTERM)
     assert first.ended(within=60) == 143, first.err
