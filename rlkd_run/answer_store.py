@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import mmap
@@ -19,6 +20,7 @@ from rlkd_run.errors import RunError
 from rlkd_run.locks import try_lock
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -44,8 +46,9 @@ class AnswerStore:
         facts: what the rows are of, written beside them for the person who looks.
 
     Raises:
-        RunError: the files cannot be made; there is no room for them, most likely. All of it is taken at once, as a
-            disk that fills up under a mapped file would end the process without a word.
+        RunError: there is no room for the files. All of it is taken at once, as a disk that fills up under a mapped
+            file would end the process without a word.
+        OSError: they cannot be made for another reason.
     """
 
     def __init__(
@@ -67,6 +70,8 @@ class AnswerStore:
             }
             (folder / "about.json").write_text(json.dumps(dict(facts), indent=1))
         except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
             need = rows * (sum(widths.values()) * size + 1) / 1e9
             raise RunError(
                 f"The teacher's answers need {need:.1f} GB in {folder}, and that failed: {error.strerror}. "

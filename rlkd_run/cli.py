@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,25 +24,34 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def exit_code(work: Callable[[], int]) -> int:
     """Run `work`; an expected way to fail becomes one sentence on standard error and its exit code."""
+    sentences: list[str] = []
     try:
         code = work()
         sys.stdout.flush()
     except ConfigError as error:
-        for problem in error.problems:
-            print(f"rlkd-run: {problem}", file=sys.stderr)
-        code = error.exit_code
+        sentences, code = error.problems, error.exit_code
     except RunError as error:
-        print(f"rlkd-run: {error}", file=sys.stderr)
-        code = error.exit_code
+        sentences, code = [str(error)], error.exit_code
     except Interrupted as error:
-        print(f"rlkd-run: {error}; the same command goes on from here", file=sys.stderr)
-        code = error.exit_code
+        sentences, code = [f"{error}; the same command goes on from here"], error.exit_code
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     except BrokenPipeError:  # `rlkd-run --help | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    with suppress(OSError):  # a terminal that is gone
+        for sentence in sentences:
+            print(f"rlkd-run: {sentence}", file=sys.stderr)
+    _let_go_of_lost_readers()
     return code
+
+
+def _let_go_of_lost_readers() -> None:
+    """Drop what nobody reads any more; at its end, Python would try to write it again and exit with 120 instead."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(arguments: list[str]) -> int:

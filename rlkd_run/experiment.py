@@ -37,7 +37,7 @@ from rlkd_run.record import RunFolder, finished
 from rlkd_run.results.reported import DATASETS
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
-from rlkd_run.teacher_cache import teacher_for
+from rlkd_run.teacher_cache import check_place, teacher_for
 from rlkd_run.teacher_weights import find_weights
 from rlkd_run.temperature.base import PolicySetting
 from rlkd_run.training import Trainer
@@ -81,18 +81,24 @@ def distillation(
     teaching = taught_by(config)
     teacher = common.once("network", lambda: teachers.build(teaching, dataset, device))
     objective = build(config, dataset, teacher, device)
-    auxiliary = auxiliary_run(config)
-    if auxiliary is not None:
-        print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {run_folder(auxiliary)}", flush=True)
-        distill(auxiliary, wait=True)
-    origin = common.once(
-        "weights", lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device)
-    )
-    loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
+    check_place(config.runtime, objective.teacher.needs)
+    # And its folder is taken before a teacher is waited for, so that the same command typed twice is refused at once.
     with RunFolder(run_folder(config), wait=wait) as folder:
         if finished(folder.path):  # by another process, since this one looked
             return
         folder.begin(config.to_dict())
+        auxiliary = auxiliary_run(config)
+        if auxiliary is not None:
+            place = run_folder(auxiliary)
+            print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {place}", flush=True)
+            folder.phase("its auxiliary teacher is being distilled")
+            distill(auxiliary, wait=True)
+        origin = common.once(
+            "weights",
+            lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device, folder.phase),
+        )
+        folder.phase(None)
+        loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
         rates = layer_rates(config.recipe, objective.model)
         recorder = recorder_for(config.runtime, device)
@@ -110,7 +116,9 @@ def distillation(
             print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
             teachers.warn_if_far(teaching, dataset, measured)
         answers = ("answers", probe_images, objective.teacher.needs)
-        objective.answers = common.once(answers, lambda: teacher_for(teaching, objective.teacher, loader, dataset))
+        objective.answers = common.once(
+            answers, lambda: teacher_for(teaching, objective.teacher, loader, dataset, folder.phase)
+        )
         if config.runtime.compile == "all":
             objective.student.compile(config.recipe.batch_size)
         if probe_images:

@@ -18,6 +18,13 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{socket.gethostname()[:16]}-{secrets.token_hex(6)}.tmp")
 
 
+def missing(path: str | os.PathLike[str], what: str) -> str | None:
+    """The sentence about a file that is not there; None if it is. `what` is the option that names it."""
+    if not os.path.exists(path):
+        return f"{what}: {path} does not exist"
+    return None if os.path.isfile(path) else f"{what}: {path} is not a file"
+
+
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Replace a file by new content, so that a crash or a full disk leaves the old content whole.
 

@@ -100,6 +100,7 @@ class Fit:
         self.history = History()
         self.checkpoints = Checkpoints(self.folder.path / "checkpoints")
         self._saved = self._accounted = time.monotonic()
+        self._has_checkpoint = False
 
     def resume(self) -> bool:
         """Take up the newest checkpoint that verifies; False if there is none.
@@ -125,6 +126,7 @@ class Fit:
                 f"The checkpoints in {self.checkpoints.folder} do not fit this run: another version of rlkd-run wrote "
                 "them. Finish the run with that version, or remove the folder to start anew."
             ) from error
+        self._has_checkpoint = True
         self._write_history()  # the sitting before may have ended between a checkpoint and these
         return True
 
@@ -154,7 +156,7 @@ class Fit:
             events = self._events(stack)
             log_online = self._wandb(stack)
             while trainer.epoch < trainer.schedule.epochs:
-                self.folder.status("running", epoch=trainer.epoch + 1, epochs=trainer.schedule.epochs)
+                self.folder.status("running", epoch=trainer.epoch + 1, epochs=trainer.schedule.epochs, phase=None)
                 yield from self._epoch(stop)
                 row = self._row()
                 self.history.rows.append(row)
@@ -168,7 +170,11 @@ class Fit:
                 if events is not None:
                     self._log(events, row)
                 log_online(row)
-                print(self.label + _line(row, trainer.schedule.epochs), flush=True)
+                try:
+                    print(self.label + _line(row, trainer.schedule.epochs), flush=True)
+                except OSError:
+                    if stop.signal_number is None:  # else the terminal was closed, which is an interruption
+                        raise
                 if stop.signal_number is not None and trainer.epoch < trainer.schedule.epochs:
                     raise Interrupted(stop.signal_number)
 
@@ -218,11 +224,13 @@ class Fit:
         try:
             self.checkpoints.save(state, epoch=self.trainer.epoch, step=self.trainer.step)
         except OSError as error:
+            left = "the previous one is whole, and the same command goes on from it."
             raise RunError(
                 f"A checkpoint could not be written to {self.checkpoints.folder}: {error.strerror}; "
-                "the previous one is whole, and the same command goes on from it."
+                + (left if self._has_checkpoint else "it would have been the first, so the same command starts anew.")
             ) from error
         self._saved = time.monotonic()
+        self._has_checkpoint = True
 
     def _write_history(self) -> None:
         if self.history.rows:

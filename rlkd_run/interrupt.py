@@ -1,23 +1,59 @@
-"""Ctrl-C and SIGTERM as a request that the training loop answers at the next step, with everything saved."""
+"""Ctrl-C, SIGTERM and a closed terminal: requests that the loop answers at the next step, with everything saved."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from rlkd_run.errors import Interrupted
 
-STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+
+def _known(*names: str) -> tuple[int, ...]:
+    """The signals of these names that the system has."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+STOPS = _known("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")
 """The last two are how Slurm announces that a job's time is over, or that another one needs its place."""
+
+COMMANDS_STOPS = _known("SIGINT", "SIGTERM", "SIGHUP")
+"""Those that the command of a sweep answers itself; the others are for its jobs."""
+
+HANGUP = _known("SIGHUP")
+"""What comes when the terminal is closed: from the system, from the shell, and from the command to its jobs."""
 
 _SAME = 1.0  # seconds; a scheduler signals a job and its supervisor, who passes it on: that is one request
 
 
+def heeded(numbers: Iterable[int] = STOPS) -> list[int]:
+    """The signals that are to be answered: all of `numbers` but a SIGHUP that is ignored, as ``nohup`` asks for."""
+    return [number for number in numbers if number not in HANGUP or signal.getsignal(number) != signal.SIG_IGN]
+
+
+def stop_at_once(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    """A handler for where there is nothing to save.
+
+    Raises:
+        Interrupted: always.
+    """
+    ignore_more_of(number)
+    raise Interrupted(number)
+
+
+def ignore_more_of(number: int | None) -> None:
+    """Of a SIGHUP, which comes more than once, the first one counts; the others shall not disturb the way out."""
+    if number in HANGUP:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class StopRequest:
     """While entered, the first of `STOPS` is only noted; another one, a second or more later, acts at once.
+
+    A second SIGHUP never does: no person is behind it who cannot wait.
 
     Attributes:
         signal_number: the noted signal; None as long as there is none.
@@ -30,7 +66,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in STOPS:
+            for number in heeded():
                 self._previous[number] = signal.signal(number, self._note)
         return self
 
@@ -39,10 +75,11 @@ class StopRequest:
     ) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        ignore_more_of(self.signal_number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         now = time.monotonic()
         if self.signal_number is None:
             self.signal_number, self._noted = number, now
-        elif now - self._noted >= _SAME:
+        elif number not in HANGUP and now - self._noted >= _SAME:
             raise Interrupted(number)

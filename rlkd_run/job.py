@@ -29,7 +29,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
 from rlkd_run.files import write_atomically
 from rlkd_run.gpu_slots import gpu_slot
-from rlkd_run.interrupt import STOPS
+from rlkd_run.interrupt import COMMANDS_STOPS, STOPS, heeded
 from rlkd_run.locks import is_locked, try_lock
 from rlkd_run.queue_files import TOGETHER, frozen_file, lock_file, one_log, together
 from rlkd_run.record import RunFolder, finished, read_json
@@ -247,13 +247,13 @@ def _passed_on_to(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
     def pass_on(number: int, frame: object) -> None:  # noqa: ARG001
         came.append(number)
         # A terminal's Ctrl-C reaches the child by itself; a second one there would cut its saving short.
-        if number == signal.SIGTERM:
+        if number != signal.SIGINT:
             child.send_signal(number)
 
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = heeded(COMMANDS_STOPS)
     previous = [signal.signal(number, pass_on) for number in numbers]
     try:
         yield came

@@ -17,12 +17,13 @@ T = TypeVar("T")
 
 def progress(items: Sequence[T], what: str, *, enabled: bool) -> Iterable[T]:
     """The items, with a bar in a terminal."""
-    bar: Iterable[T] = tqdm(items, desc=what, leave=False, dynamic_ncols=True, disable=not (enabled and _terminal()))
+    bar: Iterable[T] = tqdm(items, desc=what, leave=False, dynamic_ncols=True, disable=not is_drawn(enabled))
     return bar
 
 
-def _terminal() -> bool:
-    return sys.stderr.isatty()
+def is_drawn(enabled: bool) -> bool:
+    """Whether a bar is seen: it is wanted, and standard error is a terminal."""
+    return enabled and sys.stderr.isatty()
 
 
 class EpochBar:
@@ -44,7 +45,7 @@ class EpochBar:
             initial=start,
             unit="step",
             leave=False,
-            disable=not (enabled and _terminal()),
+            disable=not is_drawn(enabled),
             dynamic_ncols=True,
         )
         self._readout = Readout(device)

@@ -195,7 +195,11 @@ class RunFolder:
         self._write("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
         for outcome in ("message", "traceback"):  # of an earlier sitting
             self._status.pop(outcome, None)
-        self.status("running")
+        self.phase(None)
+
+    def phase(self, words: str | None) -> None:
+        """Say in the status what the run is at while it trains no epoch of its own; None: nothing special."""
+        self.status("running", phase=words)
 
     def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """``metrics.csv``, whole: a row an epoch, columns in the order in which they first appear."""

@@ -10,6 +10,7 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -19,9 +20,11 @@ import hydra
 from rlkd_run.config.composition import Command, config_folder
 from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.errors import Interrupted
+from rlkd_run.errors import ConfigError, Interrupted
 from rlkd_run.grouping import cohorts
+from rlkd_run.interrupt import COMMANDS_STOPS, heeded, ignore_more_of, stop_at_once
 from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here, write_together
+from rlkd_run.missing_files import missing_files
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
@@ -37,11 +40,16 @@ def run_sweep(command: Command) -> int:
         0, or 1 if a job failed.
 
     Raises:
-        ConfigError: nothing can be swept, or the folder of the runs cannot be written.
+        ConfigError: nothing can be swept, a file that a job reads is not there, or the folder of the runs cannot be
+            written.
         Interrupted: a signal asked for it; the jobs under way have saved their state.
     """
     runs = {folder_of(run): run for run in command.runs}
     objective = objective_of(command.runs)
+    waiting = [run for run in command.runs if not finished(folder_of(run))]
+    problems = missing_files(waiting, elsewhere=command.launcher_kind in ("submitit", "ray"))
+    if problems:
+        raise ConfigError(problems)
     if command.search is not None and objective is not None:
         before: set[Path] = set()
         carry_out = partial(_carry_out, command=command, before=before, begun=set())
@@ -77,7 +85,8 @@ def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[
             # Another sweep that wants the same runs has been let do them, while this one did others.
             _launch({folder: run for folder, run in waiting.items() if _left(folder)}, command, wait=True)
     except Interrupted:
-        print(f"\n{_summary(runs, before & runs.keys(), stopped=True)}", flush=True)
+        with suppress(OSError):  # the terminal is gone: no reason to forget that the sweep was stopped
+            print(f"\n{_summary(runs, before & runs.keys(), stopped=True)}", flush=True)
         raise
 
 
@@ -119,12 +128,14 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
     ]
     previous, sys.argv = sys.argv, ["rlkd-run", "--multirun", *overrides]
 
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def stop(number: int, frame: FrameType | None) -> None:
         if command.launcher_kind == "joblib":
+            ignore_more_of(number)
             stop_jobs_here(runs)
-        raise Interrupted(number)
+        stop_at_once(number, frame)
 
-    handlers = [signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)]
+    numbers = heeded(COMMANDS_STOPS)
+    handlers = [signal.signal(number, stop) for number in numbers]
     try:
         hydra.main(config_path=str(config_folder()), config_name="_job", version_base="1.3")(run_job)()
     except SystemExit as error:  # Hydra has printed what is wrong with its launcher; the folders tell what was done
@@ -136,7 +147,7 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
                 forget(folder)
         for path in files:
             forget_together(path)
-        for number, handler in zip((signal.SIGTERM, signal.SIGINT), handlers, strict=True):
+        for number, handler in zip(numbers, handlers, strict=True):
             signal.signal(number, handler)
         sys.argv = previous
     return True

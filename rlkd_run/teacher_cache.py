@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -10,15 +13,16 @@ from torch import Tensor
 
 from rlkd_run.answer_store import AnswerStore, weights_hash
 from rlkd_run.config.identity import dataset_identity, short_hash
+from rlkd_run.config.run import RuntimeOptions
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, TrainLoader
 from rlkd_run.data.transfer import upload
-from rlkd_run.errors import Interrupted, RunError
+from rlkd_run.errors import ConfigError, Interrupted, RunError
 from rlkd_run.interrupt import StopRequest
 from rlkd_run.models.features import Network
 from rlkd_run.models.folding import cast_once, folded
-from rlkd_run.progress import progress
-from rlkd_run.protocol import Batch, Outputs
+from rlkd_run.progress import is_drawn, progress
+from rlkd_run.protocol import Batch, Needs, Outputs
 
 _FILL = {"cpu": 512, "cuda": 4096}  # views a step of the filling
 _FLUSH = 100  # steps of the filling between two flushes
@@ -146,7 +150,13 @@ def _outputs(rows: dict[str, Tensor]) -> Outputs:
     return Outputs(rows["logits"], rows.get("penultimate"))
 
 
-def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, dataset: Dataset) -> Teacher:
+def teacher_for(
+    config: RunConfig,
+    network: Network,
+    loader: TrainLoader,
+    dataset: Dataset,
+    phase: Callable[[str], None] = lambda words: None,  # noqa: ARG005
+) -> Teacher:
     """What answers the mini-batches of a run, as `runtime.teacher_cache` and `runtime.fold_teacher` ask.
 
     Rows are shared by every run with the same weights, the same training images and the same kind of views; the
@@ -157,8 +167,10 @@ def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, datase
         network: the teacher with its weights, on its device.
         loader: of the training images.
         dataset: theirs.
+        phase: told how far the asking of a full cache is.
 
     Raises:
+        ConfigError: `runtime.cache_root` cannot be written.
         RunError: there is no room for the store.
     """
     runtime = config.runtime
@@ -172,7 +184,7 @@ def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, datase
         asked.compile(loader.batch_size)
     if runtime.teacher_cache == "none":
         return LiveTeacher(asked)
-    if network.needs.maps or network.needs.preactivations:
+    if not _can_be_kept(network.needs):
         print(f"teacher   asked anew in every step: method={config.method.name} reads its maps, which are not kept")
         return LiveTeacher(asked)
     if loader.num_views is None:
@@ -182,7 +194,7 @@ def teacher_for(config: RunConfig, network: Network, loader: TrainLoader, datase
     store = _open(config, network, loader, dataset.num_classes)
     writes = store.lock(wait=runtime.teacher_cache == "full")
     if runtime.teacher_cache == "full":
-        _fill(store, asked, loader, enabled=runtime.progress)
+        _fill(store, asked, loader, enabled=runtime.progress, phase=phase)
         store.unlock()
         writes = False
     return CachedTeacher(asked, store, device, writes=writes)
@@ -206,25 +218,65 @@ def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes:
     folder = Path(config.runtime.cache_root) / f"{config.dataset.name}-{config.teacher.model}-{short_hash(facts)}"
     rows = loader.num_images * loader.num_views
     print(f"cache     {folder}", flush=True)
-    return AnswerStore(folder, rows, widths, config.runtime.teacher_cache_precision, facts)
+    with _about_its_place(config.runtime.cache_root):
+        return AnswerStore(folder, rows, widths, config.runtime.teacher_cache_precision, facts)
+
+
+def check_place(runtime: RuntimeOptions, needs: Needs) -> None:
+    """Try to write where the answers are going to be kept, which shows only after a teacher's training otherwise.
+
+    The folder itself is not made yet; the nearest one above it that exists has to serve.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    if runtime.teacher_cache == "none" or not _can_be_kept(needs):
+        return
+    root = Path(runtime.cache_root)
+    with _about_its_place(runtime.cache_root):
+        place = next(folder for folder in (root, *root.parents) if folder.exists())
+        with tempfile.TemporaryFile(dir=place):
+            pass
+
+
+@contextmanager
+def _about_its_place(root: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"runtime.cache_root={root} cannot be written: {error.strerror}.") from error
+
+
+def _can_be_kept(needs: Needs) -> bool:
+    return not (needs.maps or needs.preactivations)
 
 
 @torch.no_grad()
-def _fill(store: AnswerStore, network: Network, loader: TrainLoader, *, enabled: bool) -> None:
+def _fill(
+    store: AnswerStore, network: Network, loader: TrainLoader, *, enabled: bool, phase: Callable[[str], None]
+) -> None:
     """Ask the network for every row that is not known; stopped, it goes on from there."""
     if store.complete():
         return
     device = next(network.model.parameters()).device
     blocks = torch.split(torch.arange(store.rows), _FILL[device.type])
+    told = 0  # percent
     with StopRequest() as stop:
         for done, keys in enumerate(progress(blocks, "teacher's answers", enabled=enabled)):
-            if not store.known(keys).all():
+            asks = not store.known(keys).all()
+            if asks:
                 outputs = network(loader.images_of(keys))
                 store.write(keys, {name: value.cpu() for name, value in _answers(outputs).items()})
             if done % _FLUSH == _FLUSH - 1 or stop.signal_number is not None:
                 store.flush()
             if stop.signal_number is not None:
                 raise Interrupted(stop.signal_number)
+            percent = 100 * (done + 1) // len(blocks)
+            if asks and percent > told:
+                phase(f"asking the teacher {percent} %")
+                if percent // 10 > told // 10 and not is_drawn(enabled):
+                    print(f"cache     {percent} % of the teacher's answers", flush=True)
+                told = percent
     store.flush()
     if not store.complete():
         raise RunError("Some of the teacher's answers are not finite, or beyond fp16: use runtime.teacher_cache=none.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -78,8 +79,21 @@ def is_published(config: RunConfig, model: nn.Module, dataset: Dataset) -> bool:
     return config.teacher.pretrained and published_classes(model) == dataset.num_classes
 
 
-def equip(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device) -> Origin:
+def equip(
+    config: RunConfig,
+    model: nn.Module,
+    dataset: Dataset,
+    device: torch.device,
+    phase: Callable[[str], None] = lambda words: None,  # noqa: ARG005
+) -> Origin:
     """Give a network that `build` made the weights of a trained teacher, which is trained first if there is none.
+
+    Args:
+        config: of the run that it teaches in.
+        model: the network.
+        dataset: what it would be trained on.
+        device: where.
+        phase: told of a training, before it begins or is waited for.
 
     Raises:
         ConfigError: the given file does not fit, or does not hold weights.
@@ -94,6 +108,7 @@ def equip(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.d
             f"folder    {teacher_folder(config)}",
             flush=True,
         )
+        phase("its teacher is being trained")
         path = train(config, dataset, device) / WEIGHTS
     load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
     return Origin(str(path), file_hash(path))

@@ -14,13 +14,12 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from rlkd_run.cli import exit_code
 from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
-from rlkd_run.interrupt import STOPS
+from rlkd_run.errors import ConfigError, FolderBusy, RunError
+from rlkd_run.interrupt import heeded, stop_at_once
 from rlkd_run.job import folder_of
 from rlkd_run.launch import start, start_together
 from rlkd_run.record import RunFolder, finished, read_json
@@ -28,8 +27,8 @@ from rlkd_run.record import RunFolder, finished, read_json
 
 def main() -> None:
     """Entry point; exits like ``rlkd-run``."""
-    for number in STOPS:
-        signal.signal(number, _stop)
+    for number in heeded():
+        signal.signal(number, stop_at_once)
     faulthandler.enable()
     parser = argparse.ArgumentParser(prog="python -m rlkd_run.worker")
     parser.add_argument("frozen", type=Path, nargs="+", help="files that a sweep wrote")
@@ -39,10 +38,6 @@ def main() -> None:
     die_with_parent(arguments.parent)
     work = partial(_work, *arguments.frozen) if len(arguments.frozen) == 1 else partial(_together, arguments.frozen)
     sys.exit(exit_code(lambda: work(wait=arguments.wait)))
-
-
-def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise Interrupted(number)
 
 
 def _read(path: Path) -> RunConfig:

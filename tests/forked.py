@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import warnings
@@ -19,6 +20,7 @@ _FORKSERVER.set_forkserver_preload(["rlkd_run.cli", "rlkd_run.config.composition
 
 def _command(arguments: Sequence[str], folder: str, printed: str, complained: str) -> None:
     os.chdir(folder)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started with nohup
     for path, number in ((printed, 1), (complained, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")

@@ -46,6 +46,23 @@ def test_an_epoch_that_was_saved_and_not_written_down_is_written_down_later(
         assert [row["epoch"] for row in csv.DictReader((folder / name).read_text().splitlines())] == ["1"], name
 
 
+@pytest.mark.parametrize(("saved", "words"), [(0, "starts anew"), (1, "goes on from it")])
+def test_a_full_disk_promises_no_checkpoint_that_is_not_there(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, saved: int, words: str
+) -> None:
+    save = Checkpoints.save
+
+    def full(checkpoints: Checkpoints, state: Any, *, epoch: int, step: int) -> Path:
+        if epoch > saved:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return save(checkpoints, state, epoch=epoch, step=step)
+
+    monkeypatch.setattr(Checkpoints, "save", full)
+    ended = rlkd_run(*RUN, "recipe.epochs=2")
+    assert ended.code == 1
+    assert ended.err.strip().endswith(f"the same command {words}.")
+
+
 def test_checkpoints_that_cannot_be_read_end_the_command(
     rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def close() -> None:
         OPEN.pop().objective.answers.close()  # type: ignore[attr-defined]
 
 
-def make(*overrides: str) -> Trainer:
+def make(*overrides: str, phase: Callable[[str], None] = lambda words: None) -> Trainer:
     """A new run; the one before has ended."""
     close()
     config = composed(*SMALL, *overrides)
@@ -55,7 +55,7 @@ def make(*overrides: str) -> Trainer:
     objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
     torch.manual_seed(derive_seed(config.seed, "training"))
-    objective.answers = teacher_for(config, objective.teacher, loader, dataset)
+    objective.answers = teacher_for(config, objective.teacher, loader, dataset, phase)
     OPEN.append(Trainer(objective, loader, Schedule.of(config.recipe), CPU))
     return OPEN[-1]
 
@@ -123,6 +123,17 @@ def test_a_full_cache_needs_no_network_and_ends_in_equal_bits(monkeypatch: pytes
     resumed.load_state_dict(second.state_dict())
     resumed.run_epoch(nothing)
     assert apart(first, weights(resumed)) == 0
+
+
+def test_filling_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    full = ["temperature=fixed", "runtime.teacher_cache=full"]
+    phases: list[str] = []
+    make(*full, phase=phases.append)  # 70 images in nine views, 512 views a step
+    assert phases == ["asking the teacher 50 %", "asking the teacher 100 %"]
+    assert capsys.readouterr().out.count(" % of the teacher's answers\n") == 2
+    make(*full, phase=phases.append)
+    assert len(phases) == 2
+    assert "answers" not in capsys.readouterr().out
 
 
 def test_filling_goes_on_where_it_was_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,6 +266,20 @@ def test_no_room_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(answer_store.os, "posix_fallocate", full)
     with pytest.raises(RunError, match=r"need 0\.0 GB in .*No space left on device\. runtime\.teacher_cache=none"):
+        store("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.ENOSPC, RunError), (errno.EDQUOT, RunError), (errno.EIO, OSError)]
+)
+def test_room_is_spoken_of_only_where_there_is_none(
+    number: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*arguments: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(answer_store.os, "posix_fallocate", fails)
+    with pytest.raises(error):
         store("elsewhere")
 
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
-import os
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,70 +19,11 @@ import torch
 from torch import Tensor
 
 from rlkd_run.config.datasets import DatasetOptions
+from rlkd_run.data.archives import CIFAR10, CIFAR100, Archive
 from rlkd_run.data.dataset import Loading
 from rlkd_run.data.download import DownloadError, download_folder
 from rlkd_run.data.resident import RawImages, ResidentDataset
 from rlkd_run.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Archive:
-    """Where a data set is published and what its files are.
-
-    Attributes:
-        title: name for people.
-        folder: top folder of the archive.
-        url, md5: of the archive.
-        train, test, meta: file names and their MD5 sums.
-        label_key: of the labels in the training and test files.
-        names_key: of the class names in the meta file.
-    """
-
-    title: str
-    folder: str
-    url: str
-    md5: str
-    train: dict[str, str]
-    test: dict[str, str]
-    meta: dict[str, str]
-    label_key: str
-    names_key: str
-
-    @property
-    def files(self) -> dict[str, str]:
-        """All files and their MD5 sums."""
-        return {**self.train, **self.test, **self.meta}
-
-
-CIFAR100 = Archive(
-    title="CIFAR-100",
-    folder="cifar-100-python",
-    url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-    md5="eb9058c3a382ffc7106e4002c42a8d85",
-    train={"train": "16019d7e3df5f24257cddd939b257f8d"},
-    test={"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"},
-    meta={"meta": "7973b15100ade9c7d40fb424638fde48"},
-    label_key="fine_labels",
-    names_key="fine_label_names",
-)
-
-CIFAR10 = Archive(
-    title="CIFAR-10",
-    folder="cifar-10-batches-py",
-    url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-    md5="c58f30108f718f92721af3b95e74349a",
-    train={
-        "data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "data_batch_4": "634d18415352ddfa80567beed471001a",
-        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-    },
-    test={"test_batch": "40351d587109b95175f43aff81a1287e"},
-    meta={"batches.meta": "5ff9c542aee3614f3951f8cda6e48888"},
-    label_key="labels",
-    names_key="label_names",
-)
 
 
 def open_cifar100(options: DatasetOptions, loading: Loading) -> ResidentDataset:
@@ -114,20 +53,16 @@ def read_archive(archive: Archive, options: DatasetOptions) -> RawImages:
 
 
 def _find(archive: Archive, options: DatasetOptions) -> Path:
-    root = Path(options.root).expanduser()
-    folder = root / archive.folder
-    for candidate in (folder, root):
-        # Unlike Path.is_file, this is False and no error where the folder must not be looked into.
-        if any(os.path.isfile(candidate / name) for name in archive.files):
-            return candidate
-    missing = f"{archive.title} is not in {root}"
-    remedy = f"unpack {archive.url} there, which makes {archive.folder}/, or set dataset.root."
+    found = archive.find(options.root)
+    if found is not None:
+        return found
     if not options.download:
-        raise ConfigError(f"{missing} and dataset.download is false: {remedy}")
+        raise ConfigError(archive.not_there(options.root))
+    folder = Path(options.root).expanduser() / archive.folder
     try:
         download_folder(archive.url, archive.md5, folder)
     except DownloadError as error:
-        raise ConfigError(f"{missing} and could not be downloaded ({error}): {remedy}") from error
+        raise ConfigError(archive.not_there(options.root, f"could not be downloaded ({error})")) from error
     return folder
 
 

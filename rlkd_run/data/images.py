@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils import data
 
 from rlkd_run.data.crops import Crops, Cut
+from rlkd_run.interrupt import STOPS
 
 # What Pillow raises for a damaged file depends on its format.
 _DECODING_ERRORS = (OSError, ValueError, SyntaxError, EOFError, IndexError, Image.DecompressionBombError)
@@ -152,13 +153,13 @@ def collate(items: Sequence[Tensor | Unreadable]) -> Tensor | Unreadable:
 
 
 def leave_signals_to_main(worker: int) -> None:
-    """Ctrl-C and a scheduler's SIGTERM go to the whole process group; the main process decides when workers stop.
+    """Ctrl-C, a closed terminal, a scheduler: they signal the whole group; the main process decides when workers stop.
 
     A worker whose parent was killed leaves by itself; those that are left when the parent exits, `_end_workers` ends.
     """
     del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end_workers() -> None:

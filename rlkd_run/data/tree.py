@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rlkd_run.config.datasets import FolderOptions
+from rlkd_run.data.splits import missing_splits
 from rlkd_run.errors import ConfigError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -55,9 +56,7 @@ def read_tree(options: FolderOptions) -> Tree:
 
 def _read_tree(options: FolderOptions) -> Tree:
     root = Path(options.root).expanduser()
-    if not root.is_dir():
-        raise ConfigError(f"dataset.root={options.root} is not a folder: give the one that holds {options.train_dir}/.")
-    problems: list[str] = []
+    problems = missing_splits(options)
     train = _classes(root, options.train_dir, "dataset.train_dir", problems)
     test = _classes(root, options.test_dir, "dataset.test_dir", problems)
     if train and test and train.keys() != test.keys():
@@ -87,8 +86,7 @@ class _ClassFolder(NamedTuple):
 def _classes(root: Path, name: str, option: str, problems: list[str]) -> dict[str, _ClassFolder]:
     """The class folders of a split by name, sorted."""
     split = root / name
-    if not split.is_dir():
-        problems.append(f"{option}={name}: {split} is not a folder; it should hold one folder of images a class.")
+    if not split.is_dir():  # which `missing_splits` has complained of
         return {}
     names = sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and not entry.name.startswith("."))
     if not names:

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from rlkd_run.errors import ConfigError
-from rlkd_run.files import write_atomically
+from rlkd_run.files import missing, write_atomically
 from rlkd_run.models.recognise import mismatch
 from rlkd_run.models.unwrap import unwrapped
 
@@ -82,10 +82,9 @@ def read_state_dict(path: str | os.PathLike[str], *, what: str) -> StateDict:
         ConfigError: if the file is missing, damaged, would execute code, or holds no state dict.
     """
     file = Path(path)
-    if not file.exists():
-        raise ConfigError(f"{what}: {file} does not exist")
-    if not file.is_file():
-        raise ConfigError(f"{what}: {file} is not a file")
+    problem = missing(file, what)
+    if problem is not None:
+        raise ConfigError(problem)
     try:
         content = _read_safetensors(file) if _is_safetensors(file) else _read_pytorch(file)
     except _RefusedError as error:

@@ -74,12 +74,14 @@ def _told_its_end(folder: Path, state: str, updated: datetime | None) -> bool:
 
 
 def _detail(fields: Fields, state: str) -> str:
-    epoch, epochs, message = (fields.values.get(key) for key in ("epoch", "epochs", "message"))
+    epoch, epochs, message, phase = (fields.values.get(key) for key in ("epoch", "epochs", "message", "phase"))
     if state == "failed" and isinstance(message, str) and message.strip():
         return message.strip().splitlines()[0].rstrip(".")
+    if state == "running" and isinstance(phase, str):
+        return phase
     if state != "finished" and isinstance(epoch, int) and isinstance(epochs, int):
         return f"epoch {epoch} of {epochs}"
-    return ""
+    return "getting ready" if state == "running" else ""
 
 
 def _time(text: object) -> datetime | None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from rlkd_run.data.cifar import CIFAR100, read_archive
+from rlkd_run.data.archives import CIFAR100
+from rlkd_run.data.cifar import read_archive
 from rlkd_run.data.resident import RawImages
 
 CLASSES = 100

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from rlkd_run.data import cifar
+from rlkd_run.data.archives import Archive
 from rlkd_run.data.dataset import Dataset
 from rlkd_run.errors import ConfigError
 
@@ -29,16 +30,16 @@ def md5(file: Path) -> str:
     return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
 
 
-def publish(monkeypatch: pytest.MonkeyPatch, constant: str, folder: Path, **changes: Any) -> cifar.Archive:
+def publish(monkeypatch: pytest.MonkeyPatch, constant: str, folder: Path, **changes: Any) -> Archive:
     """Take the sums of the files in `folder` for the published ones."""
-    archive: cifar.Archive = getattr(cifar, constant)
+    archive: Archive = getattr(cifar, constant)
     sums = {kind: {name: md5(folder / name) for name in getattr(archive, kind)} for kind in ("train", "test", "meta")}
     archive = dataclasses.replace(archive, **{**sums, **changes})
     monkeypatch.setattr(cifar, constant, archive)
     return archive
 
 
-def write(archive: cifar.Archive, root: Path, classes: int = 5) -> np.ndarray[Any, Any]:
+def write(archive: Archive, root: Path, classes: int = 5) -> np.ndarray[Any, Any]:
     """Files like the real ones, of few images; returns the training pixels, [N, 32, 32, 3]."""
     folder = root / archive.folder
     folder.mkdir(parents=True)
@@ -72,7 +73,7 @@ def refusal(open_data: Opener, name: str, **changes: Any) -> str:
 def test_files_are_read(
     open_data: Opener, monkeypatch: pytest.MonkeyPatch, constant: str, name: str, inside: bool
 ) -> None:
-    archive: cifar.Archive = getattr(cifar, constant)
+    archive: Archive = getattr(cifar, constant)
     pixels = write(archive, Path("root"))
     folder = Path("root", archive.folder)
     publish(monkeypatch, constant, folder)
@@ -89,7 +90,7 @@ def test_files_are_read(
 
 @pytest.mark.parametrize(("constant", "name"), NAMES)
 def test_missing_files(open_data: Opener, constant: str, name: str) -> None:
-    archive: cifar.Archive = getattr(cifar, constant)
+    archive: Archive = getattr(cifar, constant)
     problem = refusal(open_data, name, root="nowhere", download=False)
     for word in (archive.title, "nowhere", "dataset.download is false", archive.folder, archive.url, "dataset.root"):
         assert word in problem
@@ -106,7 +107,7 @@ def test_no_network(open_data: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not list(Path().iterdir())
 
 
-def packed(archive: cifar.Archive) -> Path:
+def packed(archive: Archive) -> Path:
     """The archive's files as published; the folder itself is taken away."""
     write(archive, Path("server"))
     with tarfile.open("server/archive.tar.gz", "w:gz") as tar:

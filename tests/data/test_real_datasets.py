@@ -14,7 +14,8 @@ from torch import Tensor
 
 from rlkd_run.config.composition import config_folder
 from rlkd_run.config.datasets import DatasetOptions
-from rlkd_run.data.cifar import CIFAR100, read_archive
+from rlkd_run.data.archives import CIFAR100
+from rlkd_run.data.cifar import read_archive
 from rlkd_run.data.dataset import Dataset, open_dataset
 from rlkd_run.data.digits import read_digits
 from rlkd_run.data.resident import RawImages

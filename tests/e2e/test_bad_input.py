@@ -13,6 +13,8 @@ import torch
 from PIL import Image
 from support import TINY, Ended
 
+from rlkd_run.config.composition import compose_command
+from rlkd_run.missing_files import missing_files
 from rlkd_run.models.build import build_model
 
 
@@ -73,10 +75,51 @@ def test_a_run_that_is_not_there(rlkd_run: Callable[..., Ended], task: str) -> N
     assert_refused(rlkd_run(f"task={task}", "run=nowhere"), set(), "run=nowhere", "result.json")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["teacher.checkpoint=a.pth,b.pth"], ["a.pth does not exist", "b.pth does not exist"]),
+        (["teacher.checkpoint=."], ["teacher.checkpoint: . is not a file"]),
+        (
+            ["teacher.objective=nasty", "teacher.nasty.adversary=a.pth"],
+            ["teacher.nasty.adversary: a.pth does not exist"],
+        ),
+        (["dataset=folder", "dataset.root=nowhere"], ["dataset.root=nowhere is not a folder"]),
+        (["dataset=folder", "dataset.root=."], ["dataset.train_dir=train", "dataset.test_dir=val"]),
+        (["dataset=cifar10,cifar100", "dataset.root=.", "dataset.download=false"], ["CIFAR-10 is", "CIFAR-100 is"]),
+    ],
+)
+def test_files_that_every_job_of_a_sweep_would_miss(
+    rlkd_run: Callable[..., Ended], arguments: list[str], words: list[str]
+) -> None:
+    ended = rlkd_run(*TINY, *arguments, "temperature=fixed,rlkd", "seed=0,1")
+    assert ended.code == 2
+    assert ended.out == ""
+    lines = ended.err.strip().splitlines()
+    assert len(lines) == len(words), ended.err
+    for line, word in zip(lines, words, strict=True):
+        assert word in line
+    assert everything() == set()
+
+
+def test_images_may_lie_where_the_jobs_run() -> None:
+    runs = compose_command([*TINY, "dataset=folder", "dataset.root=nowhere", "teacher.checkpoint=a.pth"]).runs
+    assert missing_files(runs, elsewhere=True) == ["teacher.checkpoint: a.pth does not exist"]
+
+
 def test_an_output_folder_that_cannot_be_written(rlkd_run: Callable[..., Ended]) -> None:
     Path("file").write_text("")
     before = everything()
     assert_refused(rlkd_run(*TINY, "output_root=file/out"), before, "file/out", "cannot be written")
+
+
+@pytest.mark.parametrize("mode", ["lazy", "full"])
+def test_a_cache_that_cannot_be_written_costs_no_teacher(rlkd_run: Callable[..., Ended], mode: str) -> None:
+    Path("file").write_text("")
+    before = everything()
+    ended = rlkd_run(*TINY, f"runtime.teacher_cache={mode}", "runtime.cache_root=file/cache")
+    assert_refused(ended, before, "runtime.cache_root=file/cache cannot be written: Not a directory.")
+    assert "training it first" not in ended.out
 
 
 def test_a_gpu_that_is_not_there(rlkd_run: Callable[..., Ended]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from forked import Forked
 from safetensors.torch import load_file
 from support import TINY, Ended
 
@@ -46,6 +48,7 @@ finally:
         (["teacher=resnet57"], 2, "did you mean resnet56?"),
         (["task=export,evaluate", "run=x"], 2, "is not the folder of a finished run"),
         (["task=evaluate", "run={run}", "-m"], 2, "not a sweep."),
+        (["teacher.checkpoint=nosuch.pth", "seed=0,1"], 2, "nosuch.pth does not exist"),
         (["recipe.epochs=0", "agent.t_min=11"], 2, "recipe.epochs must be at least 1, not 0."),
     ],
 )
@@ -294,3 +297,21 @@ def test_a_third_party_registers_its_own(rlkd_run_process: Callable[..., Ended])
     ended = rlkd_run_process(*TINY, *own, PYTHONPATH=f"{Path.cwd()}:{Path(__file__).parents[2]}")
     assert ended.code == 0, ended.err
     assert "T 2.50±0.00" in ended.out
+
+
+def test_the_same_command_twice_is_refused_before_the_teacher_is_waited_for(rlkd_run: Callable[..., Ended]) -> None:
+    run = [*TINY, "teacher.recipe.epochs=1000"]
+    first = Forked(*run)
+    while not list(Path("outputs/teachers").glob("*/status.json")):
+        assert first.ended(within=0.01) is None, first.err
+    (status,) = Path("outputs/runs").glob("*/status.json")
+    assert json.loads(status.read_text())["phase"] == "its teacher is being trained"
+    second = rlkd_run(*run)
+    first.send_signal(signal.SIGTERM)
+    assert first.ended(within=60) == 143, first.err
+    assert second.code == 2
+    assert "is being worked on by process" in second.err
+    assert "waiting for" not in second.out
+    for kind in ("runs", "teachers"):
+        (status,) = Path("outputs", kind).glob("*/status.json")
+        assert json.loads(status.read_text())["state"] == "interrupted"

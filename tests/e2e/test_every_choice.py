@@ -21,6 +21,7 @@ from rlkd_run import experiment
 from rlkd_run.config.datasets import DatasetOptions
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.data import cifar
+from rlkd_run.data.archives import Archive
 from rlkd_run.data.resident import RawImages
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.protocol import Batch
@@ -45,7 +46,7 @@ def _the_same_for_all_done_once() -> Iterator[None]:
     read, images = cifar.read_archive, dict[str, RawImages]()
     evaluate, scores = experiment.evaluate, list[Accuracy]()
 
-    def read_once(archive: cifar.Archive, options: DatasetOptions) -> RawImages:
+    def read_once(archive: Archive, options: DatasetOptions) -> RawImages:
         if options.name not in images:
             images[options.name] = read(archive, options)
         return images[options.name]

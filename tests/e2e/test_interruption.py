@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,13 +96,13 @@ def test_killed_ten_times_and_more() -> None:
     assert temperatures[0].read_bytes() == temperatures[1].read_bytes()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_signals_save_and_say_so(number: signal.Signals, code: int) -> None:
     process = Forked(*RUN, "runtime.checkpoint_minutes=10", "recipe.epochs=40")
     while "\nepoch" not in process.out:
         assert process.ended(within=0.01) is None, process.err
     process.send_signal(number)
-    assert process.ended(within=60) == code, process.err
+    assert process.ended(within=60) == code, process.err + process.out
     assert process.err.strip().splitlines()[-1].endswith("the same command goes on from here")
     (folder,) = Path("outputs/runs").iterdir()
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
@@ -154,6 +157,39 @@ def test_a_signal_stops_the_whole_sweep() -> None:
     assert "sweep     0 done, 0 failed, 0 skipped (finished before), 2 not finished" in out
     (folder,) = Path("outputs/runs").glob("*seed*")
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+
+
+IN_A_TERMINAL = """
+import os, signal, sys
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started with nohup
+terminal = os.open(sys.argv[1], os.O_RDWR)  # of a session that has none: it becomes this one's
+for number in range(3):
+    os.dup2(terminal, number)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("jobs", [[], ["seed=0,1"]], ids=["one run", "a sweep"])
+def test_a_closed_terminal_saves(jobs: list[str]) -> None:
+    """Nothing can be printed any more when the signal comes."""
+    ours, theirs = os.openpty()
+    typed = command(*RUN, "runtime.checkpoint_minutes=10", "recipe.epochs=40", *jobs)
+    typed = [sys.executable, "-c", IN_A_TERMINAL, os.ttyname(theirs), *typed]
+    process = subprocess.Popen(typed, start_new_session=True)
+    os.close(theirs)
+    os.set_blocking(ours, False)
+    shown = b""
+    while not list(Path("outputs/runs").glob("*seed0*/checkpoints/*.pt")):
+        with suppress(OSError):  # nothing there, or nobody yet
+            shown += os.read(ours, 1 << 16)
+        assert process.poll() is None, shown
+        time.sleep(0.01)
+    os.close(ours)
+    assert process.wait(timeout=60) == 129
+    (folder,) = Path("outputs/runs").glob("*seed0*")
+    assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
+    assert len(list(Path("outputs/runs").glob("*seed*"))) == 1
 
 
 def test_a_killed_sweep_leaves_no_job_behind() -> None:

@@ -31,21 +31,32 @@ def test_a_whole_sweep(
     outputs = run_folder("done", result()).parent
     ago = (datetime.now(timezone.utc) - timedelta(minutes=7)).isoformat()
     running = status_folder("running", state="running", epoch=3, epochs=240, updated=ago)
-    status_folder("killed", state="running", epoch=2, epochs=240)
+    filling = status_folder("filling", state="running", epoch=3, epochs=240, phase="asking the teacher 13 %")
+    status_folder("killed", state="running", epoch=2, epochs=240, phase="asking the teacher 13 %")
+    begun = status_folder("begun", state="running", phase=None)
     status_folder("broken", state="failed", message="The loss is not finite.\nmore", traceback="…", epoch=5, epochs=9)
     status_folder("paused", state="interrupted", epoch=4, epochs=9, updated="yesterday")
     (status_folder("odd") / "status.json").write_text('{"state": ')
     for name in ("done", "running", "new", "preparing"):
         queue(outputs / name)
-    with open(running / ".lock", "w") as lock, open(lock_file(outputs / "preparing"), "w") as other:
+    with (
+        open(running / ".lock", "w") as lock,
+        open(filling / ".lock", "w") as third,
+        open(begun / ".lock", "w") as fourth,
+        open(lock_file(outputs / "preparing"), "w") as other,
+    ):
         assert try_lock(lock)
+        assert try_lock(third)
+        assert try_lock(fourth)
         assert try_lock(other)
         assert main(["--status", str(outputs)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     first, *lines = out.splitlines()
-    assert first == "8 runs: 1 finished, 2 running, 1 failed, 1 interrupted, 1 stopped, 1 waiting, 1 unreadable"
-    assert lines[:6] == [
+    assert first == "10 runs: 1 finished, 4 running, 1 failed, 1 interrupted, 1 stopped, 1 waiting, 1 unreadable"
+    assert lines[:8] == [
+        f"  running      {outputs}/begun  (getting ready)",
+        f"  running      {outputs}/filling  (asking the teacher 13 %)",
         f"  running      {outputs}/preparing  (getting ready)",
         f"  running      {outputs}/running  (epoch 3 of 240, 7 min ago)",
         f"  failed       {outputs}/broken  (The loss is not finite)",
@@ -53,7 +64,7 @@ def test_a_whole_sweep(
         f"  stopped      {outputs}/killed  (epoch 2 of 240)",
         f"  waiting      {outputs}/new",
     ]
-    assert lines[6].startswith(f"  unreadable   {outputs}/odd  (")
+    assert lines[8].startswith(f"  unreadable   {outputs}/odd  (")
 
 
 def test_a_folder_without_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,24 @@
+"""Whether the two splits of a tree of images are where the options say; never imports torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rlkd_run.config.datasets import FolderOptions
+
+
+def missing_splits(options: FolderOptions) -> list[str]:
+    """What is missing of a tree's folders, each in one sentence; what lies in them is not looked at.
+
+    Raises:
+        OSError: a folder on the way must not be looked into.
+    """
+    root = Path(options.root).expanduser()
+    if not root.is_dir():
+        return [f"dataset.root={options.root} is not a folder: give the one that holds {options.train_dir}/."]
+    named = (("dataset.train_dir", options.train_dir), ("dataset.test_dir", options.test_dir))
+    return [
+        f"{option}={name}: {root / name} is not a folder; it should hold one folder of images a class."
+        for option, name in named
+        if not (root / name).is_dir()
+    ]
