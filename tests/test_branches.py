@@ -77,7 +77,8 @@ def gradients(model: nn.Module, device: torch.device, precision: str, beside: bo
     else:
         graphs = CudaGraphs(device)
         graphs.warm_up(step)
-        graphs.record(step)()
+        replay = graphs.record(step)  # kept until the gradients have been read: they lie in the graph's memory
+        replay()
     return {name: one.grad.clone() for name, one in model.named_parameters() if one.grad is not None}
 
 
