@@ -5,15 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from commands import only
 
-from rlkd_run.config.composition import compose_command
-from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.departures import departures
-
-
-def only(*overrides: str) -> RunConfig:
-    (run,) = compose_command(overrides).runs
-    return run
 
 
 @pytest.mark.parametrize(

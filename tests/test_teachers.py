@@ -7,22 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import only
 from support import TINY
 
 from rlkd_run import teacher_weights, teachers
-from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import teacher_folder
-from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.experiment import open_data
 from rlkd_run.models.weights import load_weights
 
 CPU = torch.device("cpu")
-
-
-def only(*overrides: str) -> RunConfig:
-    (run,) = compose_command(overrides).runs
-    return run
 
 
 def test_trained_before_shipped_before_training(monkeypatch: pytest.MonkeyPatch) -> None:

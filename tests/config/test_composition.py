@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from commands import only, problems_of
 from composed import composed
 
 from rlkd_run.config import composition
@@ -16,17 +17,6 @@ from rlkd_run.config.identity import run_hash
 from rlkd_run.config.runconfig import GROUPS, RunConfig
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.reported import reported
-
-
-def problems_of(*overrides: str, **options: object) -> list[str]:
-    with pytest.raises(ConfigError) as caught:
-        compose_command(overrides, **options)  # type: ignore[arg-type]
-    return caught.value.problems
-
-
-def only(*overrides: str) -> RunConfig:
-    (run,) = compose_command(overrides).runs
-    return run
 
 
 def test_the_main_command_is_the_papers_recipe() -> None:
@@ -160,113 +150,6 @@ def test_what_is_set_does_not_move() -> None:
     run = only(*overrides)
     assert run == composed(*overrides)
     assert (run.agent.warmup_epochs, run.agent.train_every, run.recipe.milestones) == (5, 3, [4, 8])
-
-
-def test_all_problems_at_once() -> None:
-    found = problems_of("teacher=resnet5", "recipe.epoch=3", "epochs=3", "recipe.lr=-1", "recipe.batch_size=abc", "foo")
-    assert found == [
-        "'foo' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10.",
-        "teacher=resnet5 is not a choice; did you mean resnet56?",
-        "recipe.epoch is not an option; did you mean recipe.epochs?",
-        "epochs is not an option; did you mean recipe.epochs?",
-        "recipe.batch_size must be a whole number, not 'abc'.",
-        "recipe.lr must be greater than 0, not -1.0.",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("overrides", "sentence"),
-    [
-        (["recipe.epochs=0"], "recipe.epochs must be at least 1, not 0."),
-        (["recipe.epochs=abc"], "recipe.epochs must be a whole number, not 'abc'."),
-        (["recipe.lr=nan"], "recipe.lr must be a finite number, not nan."),
-        (["recipe.milestones=3"], "recipe.milestones must be a list, not 3."),
-        (["recipe.milestones=[8,4]"], "recipe.milestones must rise, not [8, 4]."),
-        (["agent=null"], "agent cannot be left out; valid: official_code, paper"),
-        (["agent.t_min=11"], "agent.t_min=11.0 must not be greater than agent.t_max=10.0."),
-        (["agent.reward=loss"], "agent.reward=loss is not a choice; did you mean loss_drop?"),
-        (["agent.state=3"], "agent.state must be a group of keys, not 3."),
-        (
-            ["agent.state.features=[student_margn]"],
-            "agent.state.features[0]=student_margn is not a choice; did you mean student_margin?",
-        ),
-        (["agent.state.features=[]"], "agent.state.features must name at least one feature."),
-        (
-            ["agent.warmup_epochs=241"],
-            "The agent would never set a temperature: agent.warmup_epochs=241 is beyond recipe.epochs=240.",
-        ),
-        (
-            ["agent.train_every=300"],
-            "The agent would never be trained: no epoch from 20 (agent.warmup_epochs) to 240 is divisible by ",
-        ),
-        (
-            ["agent=official_code", "agent.rollout_steps=4"],
-            "agent.time_axis=instances updates once a batch: agent.rollout_steps must be 1.",
-        ),
-        (["agent=official_code", "agent.reward=probe"], "agent.reward=probe needs agent.time_axis=steps."),
-        (["agent.exploration.high=[0.3,0.2]"], "agent.exploration.high must rise, not [0.3, 0.2]."),
-        (["agent.exploration.low=[0.5]"], "agent.exploration.low must have two values, from and to."),
-        (["dataset.mean=[0.5]"], "dataset.mean must have three values, one a channel."),
-        (["dataset.flip=1"], "dataset.flip must be true or false, not 1."),
-        (["dataset.val_split=1"], "dataset.val_split must be less than 1, not 1.0."),
-        (["teacher.model=resnet57"], "teacher.model=resnet57 is not in the zoo; did you mean resnet56?"),
-        (["student.pretrained=true"], "student.pretrained is for timm models; the zoo publishes no weights."),
-        (["teacher=timm"], "teacher.model must be set."),
-        (["dataset=folder"], "dataset.root must be set."),
-        (["method.name=kdd"], "method.name=kdd is not registered (--plugin MODULE may be missing); did you mean kd?"),
-        (["series=../x"], "series=../x leads out of output_root=outputs; a series is a name inside it, e.g. x."),
-        (["series=/tmp/x"], "series=/tmp/x leads out of output_root=outputs; a series is a name inside it, e.g. x."),
-        (["series=a/../../b"], "series=a/../../b leads out of output_root=outputs; "),
-        (["recipe.nesterov=true", "recipe.momentum=0"], "recipe.nesterov needs recipe.momentum > 0."),
-        (["temperature.value=4"], "temperature.value is an option of temperature=fixed, not of temperature=rlkd."),
-        (["method=dkd", "method.kl_weight=1"], "method.kl_weight is an option of method=at, cc, crd, "),
-        (["method=dkd_mdistiller", "method.tau=1"], "method.tau is an option of method=dtkd, not of method=dkd_md"),
-        (["temperature.valu=4"], "temperature.valu is not an option; did you mean temperature.name?"),
-        (["+agent.foo=1"], "agent.foo is not an option; "),
-        (["run=here"], "run=here is for task=evaluate and task=export, not task=distill."),
-        (["task=export", "run=here"], "run=here is not the folder of a finished run: it has no result.json."),
-        (["seed=-1"], "seed must be at least 0, not -1."),
-        (["hydra.foo=1"], "The configuration does not compose: "),
-        (["hydra/help=null"], "The configuration does not compose: "),
-        (["=3"], "'=3' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10."),
-        (["~recipe.lr"], "recipe.lr must be set."),
-    ],
-)
-def test_each_mistake_is_one_sentence(overrides: list[str], sentence: str) -> None:
-    (found,) = problems_of(*overrides)
-    assert found.startswith(sentence)
-    assert "\n" not in found
-
-
-def test_a_series_may_be_nested() -> None:
-    assert only("series=a/b").top.series == "a/b"
-
-
-@pytest.mark.parametrize("task", ["evaluate", "export"])
-def test_tasks_on_a_run_refuse_what_they_would_not_read(task: str) -> None:
-    Path("result.json").write_text("{}")
-    here = (f"task={task}", "run=.")
-    assert only(*here, "dataset.root=x", "runtime.device=cpu", "runtime=default", "task.onnx=true").top.run == "."
-    assert problems_of(*here, "dataset=cifar10", "seed=3", "runtime.num_threads=1") == [
-        f"task={task} reads run, task, runtime and dataset.root, and has all else from the run's record: leave out "
-        "dataset=cifar10, seed=3."
-    ]
-
-
-def test_a_stored_run_names_the_plugin_that_it_needs() -> None:
-    values = only().to_dict()
-    stored = {**values, "method": {**values["method"], "name": "mine"}, "plugins": ["json", "my_method"]}
-    with pytest.raises(ConfigError, match=r"method\.name=mine is not registered \(--plugin my_method may be missing\)"):
-        RunConfig.from_dict(stored)
-
-
-def test_pretrained_and_checkpoint_exclude_each_other() -> None:
-    found = problems_of("teacher=timm", "teacher.model=resnet10t", "teacher.pretrained=true", "teacher.checkpoint=x")
-    assert found == ["teacher.pretrained and teacher.checkpoint exclude each other: one of them gives the weights."]
-
-
-def test_agent_keys_are_not_judged_where_no_agent_acts() -> None:
-    assert only("temperature=fixed", "agent.warmup_epochs=500")
 
 
 def test_commas_sweep_with_or_without_m() -> None:
