@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from rlkd_run.errors import ConfigError
 
 
 def beside(path: Path) -> Path:
@@ -23,6 +26,19 @@ def missing(path: str | os.PathLike[str], what: str) -> str | None:
     if not os.path.exists(path):
         return f"{what}: {path} does not exist"
     return None if os.path.isfile(path) else f"{what}: {path} is not a file"
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Where the user has chosen the place, that it cannot be written is a mistake, and `what` says which place it is.
+
+    Raises:
+        ConfigError: in place of an OSError inside.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{what} cannot be written: {error.strerror or error}.") from error
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from rlkd_run.errors import ConfigError, RunError
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.evaluation import evaluate as measure
 from rlkd_run.experiment import open_data
-from rlkd_run.files import write_atomically
+from rlkd_run.files import write_atomically, writing
 from rlkd_run.models.build import build_model
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import load_weights, save_weights
@@ -54,7 +52,7 @@ def evaluate(config: RunConfig) -> None:
         )
     path = folder / "evaluation.json"
     content = json.dumps({role: score._asdict() for role, score in scores.items()}, indent=1)
-    with _writing(path):
+    with writing(str(path)):
         write_atomically(path, content.encode())
     print(f"written   {path}")
 
@@ -79,22 +77,13 @@ def export(config: RunConfig) -> None:
         "input": {"shape": list(dataset.image_shape), "mean": dataset.mean, "std": dataset.std},
         **{key: result[key] for key in ("dataset", "student", "teacher", "method", "temperature", "seed", "identity")},
     }
-    with _writing(target):
+    with writing(str(target)):
         target.mkdir(exist_ok=True)
         save_weights(student, target / STUDENT)
         write_atomically(target / "card.json", json.dumps(card, indent=1).encode())
     if config.task.onnx:
         _write_onnx(student, dataset, target / "student.onnx")
     print(f"written   {target}: {', '.join(sorted(path.name for path in target.iterdir()))}")
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """A finished run may lie on a disk that is there to be read only, or belongs to somebody else."""
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _finished_run(config: RunConfig) -> tuple[Path, RunConfig]:
@@ -148,5 +137,5 @@ def _write_onnx(student: nn.Module, dataset: Dataset, path: Path) -> None:
             f"{onnxscript.__version__} (a newer torch usually helps); weights and card are written to {path.parent}."
         ) from error
     assert program is not None
-    with _writing(path):
+    with writing(str(path)):
         program.save(path)

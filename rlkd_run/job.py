@@ -27,7 +27,7 @@ from rlkd_run.config.identity import run_folder, short_hash, teacher_folder
 from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
-from rlkd_run.files import write_atomically
+from rlkd_run.files import write_atomically, writing
 from rlkd_run.gpu_slots import gpu_slot
 from rlkd_run.interrupt import COMMANDS_STOPS, STOPS, heeded
 from rlkd_run.locks import is_locked, try_lock
@@ -74,11 +74,9 @@ class Frozen:
         """
         content = {"directory": str(self.directory), "config": self.config.to_dict()}
         path = frozen_file(folder_of(self.config), short_hash(content)).resolve()
-        try:
+        with writing(f"The folder {path.parent}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, json.dumps(content).encode())
-        except OSError as error:
-            raise ConfigError(f"The folder {path.parent} cannot be written: {error.strerror}.") from error
         return path
 
     @classmethod
@@ -106,10 +104,8 @@ def write_together(files: Sequence[Path]) -> Path:
         return files[0]
     names = [str(path) for path in files]
     path = files[0].with_name(f"{short_hash(names)}{TOGETHER}")
-    try:
+    with writing(f"The folder {path.parent}"):
         write_atomically(path, json.dumps(names).encode())
-    except OSError as error:
-        raise ConfigError(f"The folder {path.parent} cannot be written: {error.strerror}.") from error
     return path
 
 

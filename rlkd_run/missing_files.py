@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
+from rlkd_run.config.datasets import FolderOptions
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.archives import CIFAR10, CIFAR100
 from rlkd_run.data.splits import missing_splits
@@ -12,7 +13,6 @@ from rlkd_run.files import missing
 from rlkd_run.teacher_weights import find_weights
 
 _ARCHIVES = {"cifar10": CIFAR10, "cifar100": CIFAR100}
-_TREES = ("folder", "imagenet")
 
 
 def missing_files(runs: Iterable[RunConfig], *, elsewhere: bool) -> list[str]:
@@ -46,7 +46,7 @@ def _weights(run: RunConfig) -> list[str]:
 
 def _images(run: RunConfig) -> list[str]:
     options = run.dataset
-    if options.name in _TREES:
+    if isinstance(options, FolderOptions):
         return missing_splits(options)
     archive = _ARCHIVES.get(options.name)
     if archive is None or options.download or archive.find(options.root) is not None:

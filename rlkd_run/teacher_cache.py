@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +16,8 @@ from rlkd_run.config.run import RuntimeOptions
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, TrainLoader
 from rlkd_run.data.transfer import upload
-from rlkd_run.errors import ConfigError, Interrupted, RunError
+from rlkd_run.errors import Interrupted, RunError
+from rlkd_run.files import writing
 from rlkd_run.interrupt import StopRequest
 from rlkd_run.models.features import Network
 from rlkd_run.models.folding import cast_once, folded
@@ -218,7 +218,7 @@ def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes:
     folder = Path(config.runtime.cache_root) / f"{config.dataset.name}-{config.teacher.model}-{short_hash(facts)}"
     rows = loader.num_images * loader.num_views
     print(f"cache     {folder}", flush=True)
-    with _about_its_place(config.runtime.cache_root):
+    with writing(f"runtime.cache_root={config.runtime.cache_root}"):
         return AnswerStore(folder, rows, widths, config.runtime.teacher_cache_precision, facts)
 
 
@@ -233,18 +233,10 @@ def check_place(runtime: RuntimeOptions, needs: Needs) -> None:
     if runtime.teacher_cache == "none" or not _can_be_kept(needs):
         return
     root = Path(runtime.cache_root)
-    with _about_its_place(runtime.cache_root):
+    with writing(f"runtime.cache_root={runtime.cache_root}"):
         place = next(folder for folder in (root, *root.parents) if folder.exists())
         with tempfile.TemporaryFile(dir=place):
             pass
-
-
-@contextmanager
-def _about_its_place(root: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigError(f"runtime.cache_root={root} cannot be written: {error.strerror}.") from error
 
 
 def _can_be_kept(needs: Needs) -> bool:
