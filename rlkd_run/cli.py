@@ -14,6 +14,7 @@ from typing import NoReturn
 from rlkd_run import __version__
 from rlkd_run.errors import ConfigError, Interrupted, RunError
 from rlkd_run.help import help_page
+from rlkd_run.output import expendable_output
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -38,7 +39,7 @@ def exit_code(work: Callable[[], int]) -> int:
         code = 128 + signal.SIGINT
     except BrokenPipeError:  # `rlkd-run --help | head`: the reader has seen enough
         code = 0
-    with suppress(OSError):  # a terminal that is gone
+    with suppress(OSError):  # nobody reads them
         for sentence in sentences:
             print(f"rlkd-run: {sentence}", file=sys.stderr)
     _let_go_of_lost_readers()
@@ -84,14 +85,15 @@ def _run(arguments: list[str]) -> int:
 
         show(command, options.cfg, package=options.package, resolve=options.resolve)
         return 0
-    if command.is_sweep:
-        from rlkd_run.sweep import run_sweep
+    with expendable_output():
+        if command.is_sweep:
+            from rlkd_run.sweep import run_sweep
 
-        return run_sweep(command)
-    from rlkd_run.launch import start
+            return run_sweep(command)
+        from rlkd_run.launch import start
 
-    start(command.runs[0])
-    return 0
+        start(command.runs[0])
+        return 0
 
 
 def _flags(arguments: list[str], options: argparse.Namespace) -> list[str]:

@@ -170,11 +170,7 @@ class Fit:
                 if events is not None:
                     self._log(events, row)
                 log_online(row)
-                try:
-                    print(self.label + _line(row, trainer.schedule.epochs), flush=True)
-                except OSError:
-                    if stop.signal_number is None:  # else the terminal was closed, which is an interruption
-                        raise
+                print(self.label + _line(row, trainer.schedule.epochs), flush=True)
                 if stop.signal_number is not None and trainer.epoch < trainer.schedule.epochs:
                     raise Interrupted(stop.signal_number)
 

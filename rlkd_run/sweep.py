@@ -10,7 +10,6 @@ import dataclasses
 import signal
 import sys
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -85,8 +84,7 @@ def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[
             # Another sweep that wants the same runs has been let do them, while this one did others.
             _launch({folder: run for folder, run in waiting.items() if _left(folder)}, command, wait=True)
     except Interrupted:
-        with suppress(OSError):  # the terminal is gone: no reason to forget that the sweep was stopped
-            print(f"\n{_summary(runs, before & runs.keys(), stopped=True)}", flush=True)
+        print(f"\n{_summary(runs, before & runs.keys(), stopped=True)}", flush=True)
         raise
 
 

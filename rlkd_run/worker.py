@@ -22,6 +22,7 @@ from rlkd_run.errors import ConfigError, FolderBusy, RunError
 from rlkd_run.interrupt import heeded, stop_at_once
 from rlkd_run.job import folder_of
 from rlkd_run.launch import start, start_together
+from rlkd_run.output import expendable_output
 from rlkd_run.record import RunFolder, finished, read_json
 
 
@@ -37,7 +38,9 @@ def main() -> None:
     arguments = parser.parse_args()
     die_with_parent(arguments.parent)
     work = partial(_work, *arguments.frozen) if len(arguments.frozen) == 1 else partial(_together, arguments.frozen)
-    sys.exit(exit_code(lambda: work(wait=arguments.wait)))
+    with expendable_output():
+        code = exit_code(lambda: work(wait=arguments.wait))
+    sys.exit(code)
 
 
 def _read(path: Path) -> RunConfig:

@@ -170,13 +170,15 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-@pytest.mark.parametrize("jobs", [[], ["seed=0,1"]], ids=["one run", "a sweep"])
-def test_a_closed_terminal_saves(jobs: list[str]) -> None:
-    """Nothing can be printed any more when the signal comes."""
+def close_terminal_of(typed: list[str]) -> subprocess.Popen[bytes]:
+    """Start a command on a terminal, which is closed when the first checkpoint is there.
+
+    Args:
+        typed: the command; the terminal's path comes in place of TERMINAL.
+    """
     ours, theirs = os.openpty()
-    typed = command(*RUN, "runtime.checkpoint_minutes=10", "recipe.epochs=40", *jobs)
-    typed = [sys.executable, "-c", IN_A_TERMINAL, os.ttyname(theirs), *typed]
-    process = subprocess.Popen(typed, start_new_session=True)
+    typed = [os.ttyname(theirs) if word == "TERMINAL" else word for word in typed]
+    process = subprocess.Popen(typed, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
     os.set_blocking(ours, False)
     shown = b""
@@ -186,10 +188,30 @@ def test_a_closed_terminal_saves(jobs: list[str]) -> None:
         assert process.poll() is None, shown
         time.sleep(0.01)
     os.close(ours)
+    return process
+
+
+ONE_OR_MANY = pytest.mark.parametrize("jobs", [[], ["seed=0,1"]], ids=["one run", "a sweep"])
+
+
+@ONE_OR_MANY
+def test_a_closed_terminal_saves(jobs: list[str]) -> None:
+    """Nothing can be printed any more when the signal comes."""
+    typed = command(*RUN, "runtime.checkpoint_minutes=10", "recipe.epochs=40", *jobs)
+    process = close_terminal_of([sys.executable, "-c", IN_A_TERMINAL, "TERMINAL", *typed])
     assert process.wait(timeout=60) == 129
     (folder,) = Path("outputs/runs").glob("*seed0*")
     assert json.loads((folder / "status.json").read_text())["state"] == "interrupted"
     assert len(list(Path("outputs/runs").glob("*seed*"))) == 1
+
+
+@ONE_OR_MANY
+def test_a_terminal_that_goes_without_a_signal_stops_nothing(jobs: list[str]) -> None:
+    """As after the shell's `disown`: the terminal is not the command's own."""
+    process = close_terminal_of(command(*RUN, *jobs))
+    assert process.wait(timeout=120) == 0
+    states = [json.loads(path.read_text())["state"] for path in Path("outputs/runs").glob("*/status.json")]
+    assert states == ["finished"] * (2 if jobs else 1)
 
 
 def test_a_killed_sweep_leaves_no_job_behind() -> None:
