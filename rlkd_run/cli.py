@@ -14,13 +14,16 @@ from typing import NoReturn
 from rlkd_run import __version__
 from rlkd_run.errors import ConfigError, Interrupted, RunError
 from rlkd_run.help import help_page
+from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, stop_at_once
 from rlkd_run.output import expendable_output
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Console script. Exits with 0, 1 (a run failed), 2 (a mistake of the user's) or 128 + signal."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(exit_code(lambda: _run(arguments)))
+    with answered_by(stop_at_once, COMMANDS_STOPS):
+        code = exit_code(lambda: _run(arguments))
+    sys.exit(code)
 
 
 def exit_code(work: Callable[[], int]) -> int:

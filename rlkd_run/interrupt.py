@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
@@ -32,6 +33,19 @@ _SAME = 1.0  # seconds; a scheduler signals a job and its supervisor, who passes
 def heeded(numbers: Iterable[int] = STOPS) -> list[int]:
     """The signals that are to be answered: all of `numbers` but a SIGHUP that is ignored, as ``nohup`` asks for."""
     return [number for number in numbers if number not in HANGUP or signal.getsignal(number) != signal.SIG_IGN]
+
+
+@contextmanager
+def answered_by(handler: Callable[[int, FrameType | None], Any], numbers: Iterable[int] = STOPS) -> Iterator[None]:
+    """Within it, those of `numbers` that are to be answered go to `handler`; nothing happens beside the main thread."""
+    here = threading.current_thread() is threading.main_thread()
+    previous = {number: signal.signal(number, handler) for number in heeded(numbers) if here}
+    try:
+        yield
+    finally:
+        for number, before in previous.items():
+            if signal.getsignal(number) == handler:  # else it is ignored from now on
+                signal.signal(number, before)
 
 
 def stop_at_once(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
@@ -62,19 +76,16 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._noted = 0.0
-        self._previous: dict[int, Any] = {}
+        self._handling = answered_by(self._note)
 
     def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
-            for number in heeded():
-                self._previous[number] = signal.signal(number, self._note)
+        self._handling.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._handling.__exit__(kind, error, trace)
         ignore_more_of(self.signal_number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
@@ -83,3 +94,16 @@ class StopRequest:
             self.signal_number, self._noted = number, now
         elif number not in HANGUP and now - self._noted >= _SAME:
             raise Interrupted(number)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """For what an exception in its middle would break, as imports: a signal that comes within it acts at its end.
+
+    Raises:
+        Interrupted: there was one.
+    """
+    with StopRequest() as stop:
+        yield
+    if stop.signal_number is not None:
+        raise Interrupted(stop.signal_number)

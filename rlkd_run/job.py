@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,7 +28,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
 from rlkd_run.files import write_atomically, writing
 from rlkd_run.gpu_slots import gpu_slot
-from rlkd_run.interrupt import COMMANDS_STOPS, STOPS, heeded
+from rlkd_run.interrupt import COMMANDS_STOPS, STOPS, answered_by
 from rlkd_run.locks import is_locked, try_lock
 from rlkd_run.queue_files import TOGETHER, frozen_file, lock_file, one_log, together
 from rlkd_run.record import RunFolder, finished, read_json
@@ -246,16 +245,8 @@ def _passed_on_to(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
         if number != signal.SIGINT:
             child.send_signal(number)
 
-    if threading.current_thread() is not threading.main_thread():
+    with answered_by(pass_on, COMMANDS_STOPS):
         yield came
-        return
-    numbers = heeded(COMMANDS_STOPS)
-    previous = [signal.signal(number, pass_on) for number in numbers]
-    try:
-        yield came
-    finally:
-        for number, handler in zip(numbers, previous, strict=True):
-            signal.signal(number, handler)
 
 
 def stop_jobs_here(folders: Iterable[Path]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rlkd_run.config.identity import run_folder, teacher_folder
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
+from rlkd_run.interrupt import uninterrupted
 from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
 
@@ -27,7 +28,8 @@ def start(config: RunConfig, *, wait: bool = False) -> None:
     elif config.task.name == "train_teacher":
         _train_teacher(config)
     else:
-        from rlkd_run import inspection
+        with uninterrupted():
+            from rlkd_run import inspection
 
         getattr(inspection, config.task.name)(config)
 
@@ -46,7 +48,8 @@ def start_together(configs: Sequence[RunConfig], *, wait: bool, note: Callable[[
     Raises:
         Interrupted: as the task does.
     """
-    from rlkd_run.cohort import distill_together
+    with uninterrupted():
+        from rlkd_run.cohort import distill_together
 
     for config in configs:
         _announce(config)
@@ -76,7 +79,8 @@ def _distill(config: RunConfig, *, wait: bool) -> None:
     if finished(folder):
         print("finished  before; this is its result")
     else:
-        from rlkd_run.experiment import distill
+        with uninterrupted():
+            from rlkd_run.experiment import distill
 
         distill(config, wait=wait)
     show(folder)
@@ -94,7 +98,8 @@ def _train_teacher(config: RunConfig) -> None:
     if finished(folder):
         print("finished  before; this is its result")
     else:
-        from rlkd_run.experiment import train_teacher
+        with uninterrupted():
+            from rlkd_run.experiment import train_teacher
 
         train_teacher(config)
     show(folder)

@@ -7,7 +7,6 @@ job after the other by default) only schedules. What became of the jobs is read 
 from __future__ import annotations
 
 import dataclasses
-import signal
 import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -21,7 +20,7 @@ from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, Interrupted
 from rlkd_run.grouping import cohorts
-from rlkd_run.interrupt import COMMANDS_STOPS, heeded, ignore_more_of, stop_at_once
+from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, ignore_more_of, stop_at_once
 from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here, write_together
 from rlkd_run.missing_files import missing_files
 from rlkd_run.queue_files import forget, forget_together, log_file
@@ -132,10 +131,9 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
             stop_jobs_here(runs)
         stop_at_once(number, frame)
 
-    numbers = heeded(COMMANDS_STOPS)
-    handlers = [signal.signal(number, stop) for number in numbers]
     try:
-        hydra.main(config_path=str(config_folder()), config_name="_job", version_base="1.3")(run_job)()
+        with answered_by(stop, COMMANDS_STOPS):
+            hydra.main(config_path=str(config_folder()), config_name="_job", version_base="1.3")(run_job)()
     except SystemExit as error:  # Hydra has printed what is wrong with its launcher; the folders tell what was done
         print(f"rlkd-run: the launcher {command.launcher} ended early (exit code {error.code}).", file=sys.stderr)
         return False
@@ -145,8 +143,6 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
                 forget(folder)
         for path in files:
             forget_together(path)
-        for number, handler in zip(numbers, handlers, strict=True):
-            signal.signal(number, handler)
         sys.argv = previous
     return True
 

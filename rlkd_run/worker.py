@@ -14,22 +14,27 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from rlkd_run.cli import exit_code
 from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, FolderBusy, RunError
-from rlkd_run.interrupt import heeded, stop_at_once
+from rlkd_run.interrupt import answered_by, stop_at_once
 from rlkd_run.job import folder_of
 from rlkd_run.launch import start, start_together
 from rlkd_run.output import expendable_output
 from rlkd_run.record import RunFolder, finished, read_json
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point; exits like ``rlkd-run``."""
-    for number in heeded():
-        signal.signal(number, stop_at_once)
+    with answered_by(stop_at_once):
+        code = _main()
+    sys.exit(code)
+
+
+def _main() -> int:
     faulthandler.enable()
     parser = argparse.ArgumentParser(prog="python -m rlkd_run.worker")
     parser.add_argument("frozen", type=Path, nargs="+", help="files that a sweep wrote")
@@ -39,8 +44,7 @@ def main() -> None:
     die_with_parent(arguments.parent)
     work = partial(_work, *arguments.frozen) if len(arguments.frozen) == 1 else partial(_together, arguments.frozen)
     with expendable_output():
-        code = exit_code(lambda: work(wait=arguments.wait))
-    sys.exit(code)
+        return exit_code(lambda: work(wait=arguments.wait))
 
 
 def _read(path: Path) -> RunConfig:

@@ -10,7 +10,7 @@ import pytest
 
 from rlkd_run import interrupt
 from rlkd_run.errors import Interrupted
-from rlkd_run.interrupt import StopRequest, stop_at_once
+from rlkd_run.interrupt import StopRequest, answered_by, stop_at_once, uninterrupted
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
@@ -56,3 +56,27 @@ def test_nohup_is_obeyed() -> None:
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGHUP)
         assert stop.signal_number is None
+
+
+def stop(number: int, done: list[int]) -> None:
+    os.kill(os.getpid(), number)
+    done.append(number)
+
+
+def test_what_must_not_be_interrupted_comes_to_its_end() -> None:
+    done: list[int] = []
+    with pytest.raises(Interrupted) as ended, uninterrupted():
+        stop(signal.SIGINT, done)
+    assert done
+    assert ended.value.exit_code == 130
+
+
+@pytest.mark.usefixtures("_a_terminal")
+def test_the_handlers_before_come_back_but_to_what_is_ignored_from_now_on() -> None:
+    done: list[int] = []
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Interrupted), answered_by(stop_at_once):
+        stop(signal.SIGHUP, done)
+    assert not done
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

@@ -109,6 +109,17 @@ def test_signals_save_and_say_so(number: signal.Signals, code: int) -> None:
     assert checkpoints("outputs")
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def test_a_signal_among_the_imports_counts() -> None:
+    """Half an import breaks other modules, or the exception is lost in it."""
+    process = subprocess.Popen(command(*RUN), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while "libtorch_cpu" not in Path(f"/proc/{process.pid}/maps").read_text():
+        assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "rlkd-run: stopped by signal 2; the same command goes on from here\n")
+
+
 def test_a_damaged_checkpoint_is_said_aloud(rlkd_run: Callable[..., Ended]) -> None:
     """The newest checkpoint is damaged: the one before it serves, and the end is the same."""
     process = Forked(*RUN, "output_root=damaged")
