@@ -207,7 +207,7 @@ class Distillation:
             teacher = self.answers(batch)
         student = self.student(batch.images)
         self._beside.join()
-        mixed = None if batch.mix is None else batch.mix.weight < 1
+        mixed = None if batch.mix is None else batch.mix.mixed
         temperatures = self.policy.temperatures(
             Observation(
                 self.method.teacher_logits(teacher),

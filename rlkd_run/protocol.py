@@ -21,10 +21,12 @@ class Mix(NamedTuple):
     Attributes:
         target: labels of the images that contribute the smaller share, [B] int64.
         weight: share of `Batch.target`'s image, [B] float in [0.5, 1]; 1 where an image is not mixed.
+        mixed: where an image is a mixture, [B] bool; also where the partner's share is all of it.
     """
 
     target: Tensor
     weight: Tensor
+    mixed: Tensor
 
 
 class Views(NamedTuple):

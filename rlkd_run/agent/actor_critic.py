@@ -22,6 +22,10 @@ def two_layer_perceptron(features: int, hidden: int) -> nn.Sequential:
     )
 
 
+AT_BOUND = 0.9
+"""From this part of the bound on, a mean counts as being at it: the slope of tanh is less than a fifth there."""
+
+
 class Actor(nn.Module):
     """Policy N(bound * tanh(f(s)), exp(log_std)^2) over the action before the squash.
 
@@ -42,6 +46,10 @@ class Actor(nn.Module):
         """Means of the action, [...], of states [..., F]."""
         mean: Tensor = self.mean_bound * self.body(states).squeeze(-1).tanh()
         return mean
+
+    def at_bound(self, means: Tensor) -> Tensor:
+        """Which means [...] lie at an end of what they can reach, bool."""
+        return means.abs() > AT_BOUND * self.mean_bound
 
     def log_prob(self, actions: Tensor, states: Tensor) -> Tensor:
         """Log-density of actions [...] in states [..., F]."""

@@ -188,6 +188,7 @@ class Agent:
                 self._learn(F.pad(states, (0, 0, *padding)), F.pad(torch.ones_like(states[:, 0]), padding))
 
         actions = self.actor(self._policy_inputs(states))
+        self.meters.act(self.actor.at_bound(actions))
         if self.options.act == "sample":
             actions = actions + self.actor.log_std.exp() * observation.row_of(self.noise)
         if self.training:
@@ -302,11 +303,13 @@ class Agent:
     def metrics(self) -> dict[str, Tensor]:
         """Means over the epoch so far, 0-dim tensors on the device; produced without waiting for it.
 
-        updates: how many. action_std: the policy's standard deviation before the squash. In training epochs, once
+        updates: how many. action_std: the policy's standard deviation before the squash. Where the agent acts,
+        saturated: share of the instances whose mean lies at an end of its range. In training epochs, once
         there was an update: reward (raw, a batch), actor_loss, critic_loss, clip_fraction, approx_kl and, where a
         calibration is learnt, calibration_loss.
         """
-        return {**self.meters.means(), "action_std": self.actor.log_std.exp()}
+        acting = {"saturated": self.meters.saturated()} if self.acting else {}
+        return {**self.meters.means(), **acting, "action_std": self.actor.log_std.exp()}
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides how the agent goes on, at any point between two steps.

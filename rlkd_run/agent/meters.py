@@ -1,6 +1,9 @@
-"""What the updates of an epoch looked like; gathered on the device and read when somebody asks."""
+"""What actions and updates of an epoch looked like; gathered on the device and read when somebody asks."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,13 +19,24 @@ class EpochMeters:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.sums: dict[str, Tensor] = {}  # the same tensors in every epoch
+        self.acted = torch.zeros(2, device=device)  # means at their bound, and all means
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
         """Start from nothing."""
         for total in self.sums.values():
             total.zero_()
+        self.acted.zero_()
         self.rewards = self.updates = 0
+
+    def act(self, at_bound: Tensor) -> None:
+        """Note of a batch's instances [b] bool whose mean lies at its bound."""
+        self.acted[0] += at_bound.sum()
+        self.acted[1] += len(at_bound)
+
+    def saturated(self) -> Tensor:
+        """Share of the epoch's actions so far whose mean lay at its bound, 0-dim; 0 before the first."""
+        return self.acted[0] / self.acted[1].clamp(min=1)
 
     def update(self, rewards: Tensor, losses: dict[str, Tensor]) -> None:
         """Note the raw batch rewards [n] that an update learnt from, and what it reports."""
@@ -40,14 +54,15 @@ class EpochMeters:
             result[name] = value / (self.rewards if name == "reward" else self.updates)
         return result
 
-    def state_dict(self) -> dict[str, dict[str, Tensor] | int]:
+    def state_dict(self) -> dict[str, Any]:
         """Everything gathered so far."""
-        return {"sums": dict(self.sums), "rewards": self.rewards, "updates": self.updates}
+        return {"sums": dict(self.sums), "acted": self.acted, "rewards": self.rewards, "updates": self.updates}
 
-    def load_state_dict(self, state: dict[str, dict[str, Tensor] | int]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` gave."""
         sums, rewards, updates = state["sums"], state["rewards"], state["updates"]
         if not (isinstance(sums, dict) and isinstance(rewards, int) and isinstance(updates, int)):
             raise TypeError("state of the meters: sums must be a dict, rewards and updates numbers")
         self.sums = {name: value.to(self.device) for name, value in sums.items()}
+        self.acted.copy_(state["acted"])
         self.rewards, self.updates = rewards, updates

@@ -35,5 +35,5 @@ def mixed_labels(plan: MixPlan, index: Tensor, targets: Tensor) -> tuple[Tensor,
     partner_is_larger = weight > 0.5
     larger = torch.where(partner_is_larger, partner, index)
     smaller = torch.where(partner_is_larger, index, partner)
-    mix = Mix(target=targets[smaller], weight=torch.where(partner_is_larger, weight, 1 - weight))
+    mix = Mix(targets[smaller], torch.where(partner_is_larger, weight, 1 - weight), mixed=weight > 0)
     return targets[larger], larger, mix

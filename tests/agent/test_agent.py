@@ -25,6 +25,7 @@ from rlkd_run.config.agent import STATE_FEATURES
 
 METRICS = {
     "reward", "updates", "actor_loss", "critic_loss", "clip_fraction", "approx_kl", "calibration_loss", "action_std",
+    "saturated",
 }  # fmt: skip
 
 
@@ -214,7 +215,7 @@ def test_an_epoch_of_one_batch_teaches_nothing() -> None:
     updates = watch_updates(agent)
     run_epoch(agent, 1, 1)
     assert updates == []
-    assert agent.metrics().keys() == {"updates", "action_std"}
+    assert agent.metrics().keys() == {"updates", "saturated", "action_std"}
 
 
 def test_meters_are_means_over_the_epoch() -> None:
@@ -227,7 +228,30 @@ def test_meters_are_means_over_the_epoch() -> None:
     assert metrics["updates"] == 3
     assert metrics["reward"].item() == pytest.approx(sum(CHANGES) / 5)
     agent.begin_epoch(2)
-    assert agent.metrics().keys() == {"updates", "action_std"}
+    assert agent.metrics().keys() == {"updates", "saturated", "action_std"}
+
+
+def test_a_mean_at_its_bound_is_told_in_every_epoch_that_acts() -> None:
+    agent = make_agent(make_options(warmup_epochs=2, train_every=4))
+    last = agent.actor.body[-1]
+    assert isinstance(last, torch.nn.Linear)
+    run_epoch(agent, 1, 3)
+    assert "saturated" not in agent.metrics()
+    for epoch, bias in ((2, 0.0), (3, 9.0), (4, -9.0), (5, 0.0)):
+        with torch.no_grad():
+            last.weight.zero_()
+            last.bias.fill_(bias)
+        run_epoch(agent, epoch, 3, last_size=2)
+        assert agent.metrics()["saturated"] == (bias != 0)
+
+
+def test_a_part_of_the_means_is_at_the_bound() -> None:
+    agent = make_agent()
+    agent.begin_epoch(1)
+    assert agent.metrics()["saturated"] == 0
+    for means in ([0.91, -0.91, 0.89, 0.0], [-0.89, -0.95]):
+        agent.meters.act(agent.actor.at_bound(torch.tensor(means) * agent.options.mean_bound))
+    assert agent.metrics()["saturated"].item() == pytest.approx(3 / 6)
 
 
 # --- what it must not do ----------------------------------------------------------------------------------------------

@@ -24,18 +24,19 @@ def plan(count: int, labels: str) -> MixPlan:
 
 
 def test_labels_by_hand() -> None:
-    targets = torch.tensor([10, 11, 12, 13])
-    mix = MixPlan(torch.tensor([0, 2, 3, 0]), torch.tensor([0.0, 0.3, 0.7, 0.5]))
-    order = torch.tensor([2, 0, 3, 1])
+    targets = torch.tensor([10, 11, 12, 13, 14])
+    mix = MixPlan(torch.tensor([0, 2, 3, 0, 1]), torch.tensor([0.0, 0.3, 0.7, 0.5, 1.0]))
+    order = torch.tensor([2, 0, 3, 1, 4])
     target, index, labels = mixed_labels(mix, order, targets)
-    # 2 is mostly 3; 0 is itself; 3 and 0 share equally, so 3 stays; 1 is mostly itself.
-    assert index.tolist() == [3, 0, 3, 1]
-    assert target.tolist() == [13, 10, 13, 11]
+    # 2 is mostly 3; 0 is itself; 3 and 0 share equally, so 3 stays; 1 is mostly itself; nothing is left of 4.
+    assert index.tolist() == [3, 0, 3, 1, 1]
+    assert target.tolist() == [13, 10, 13, 11, 11]
     assert labels is not None
-    assert labels.target.tolist() == [12, 10, 10, 12]
-    torch.testing.assert_close(labels.weight, torch.tensor([0.7, 1.0, 0.5, 0.7]))
+    assert labels.target.tolist() == [12, 10, 10, 12, 14]
+    assert labels.mixed.tolist() == [True, False, True, True, True]
+    torch.testing.assert_close(labels.weight, torch.tensor([0.7, 1.0, 0.5, 0.7, 1.0]))
     target, index, labels = mixed_labels(mix._replace(labels="low"), order, targets)
-    assert (index.tolist(), target.tolist(), labels) == ([2, 0, 3, 1], [12, 10, 13, 11], None)
+    assert (index.tolist(), target.tolist(), labels) == (order.tolist(), [12, 10, 13, 11, 14], None)
 
 
 @pytest.mark.parametrize("labels", ["mixed", "low"])
@@ -73,6 +74,7 @@ def test_images_that_are_not_mixed_stay_what_they_are(resident: Callable[..., Re
         assert torch.equal(batch.index, plain.index)
         assert batch.mix is not None
         assert torch.equal(batch.mix.weight, torch.ones(len(plain.index)))
+        assert not batch.mix.mixed.any()
 
 
 PLAIN = {"mean": [0.0] * 3, "std": [1 / 255] * 3, "flip": False, "min_scale": 1.0}

@@ -63,7 +63,9 @@ def test_a_lone_image_and_mixed_images(name: str) -> None:
     lone = case(name, size=1)
     assert all(torch.isfinite(part) for part in lone.parts(lone.outputs()).values())
     mixed = case(name)
-    mix = Mix(mixed.batch.target.roll(1), torch.tensor([0.7, 1, 0.5, 1], dtype=torch.float64))
+    mix = Mix(
+        mixed.batch.target.roll(1), torch.tensor([0.7, 1, 0.5, 1], dtype=torch.float64), torch.tensor([True, False] * 2)
+    )
     mixed.batch = dataclasses.replace(mixed.batch, mix=mix)
     parts = mixed.parts(mixed.outputs())
     assert all(torch.isfinite(part) for part in parts.values())

@@ -93,7 +93,7 @@ def test_parts_are_weighted() -> None:
 
 
 def test_mixed_labels_weigh_both() -> None:
-    mix = Mix(torch.tensor([1, 1]), torch.tensor([0.7, 1.0], dtype=torch.float64))
+    mix = Mix(torch.tensor([1, 1]), torch.tensor([0.7, 1.0], dtype=torch.float64), torch.tensor([True, False]))
     batch = Batch(BATCH.images, Y, BATCH.index, mix)
 
     def ce(logits: Tensor, label: int) -> Tensor:

@@ -18,6 +18,7 @@ AGENT = {
     "agent_calibration_loss": "calibration loss",
     "agent_clip_fraction": "share clipped",
     "agent_action_std": "std of actions",
+    "agent_saturated": "share of means at their bound",
 }
 """Columns of metrics.csv and what they are."""
 

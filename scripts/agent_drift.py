@@ -1,0 +1,97 @@
+#!/usr/bin/env python3
+"""Where an agent ends whose rewards know nothing of its actions: the control for every temperature that one "found".
+
+    python scripts/agent_drift.py [SEEDS] [EPOCHS] [OVERRIDE ...]
+
+An agent as a run of EPOCHS epochs on CIFAR-100 would make it sees an invented student, whose logits have nothing to do
+with the temperatures: two in five instances are right, so that the accuracy of a batch, and with it the reward, is the
+luck of drawing 64. A line an epoch, over the seeds: the mean temperature, how many agents have it in the lowest and in
+the highest tenth of what means can reach, and the share of instances whose mean is at its bound (`agent_saturated`).
+Overrides are the command's, e.g. agent.ppo.passes=1.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+
+import torch
+from torch.nn.functional import one_hot
+from tqdm import tqdm
+
+from rlkd_run.agent import Agent
+from rlkd_run.agent.actor_critic import AT_BOUND, squash
+from rlkd_run.config.composition import compose_command
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.device import prepare
+from rlkd_run.protocol import Observation
+
+IMAGES, CLASSES = 50_000, 100
+RIGHT = 0.4
+
+
+def epochs_of(config: RunConfig) -> list[tuple[float, float]]:
+    """Mean temperature and share of saturated means of each epoch of an agent."""
+    batch, epochs = config.recipe.batch_size, config.recipe.epochs
+    steps = IMAGES // batch
+    agent = Agent(
+        config.agent,
+        num_images=IMAGES,
+        num_classes=CLASSES,
+        batch_size=batch,
+        steps_per_epoch=steps,
+        epochs=epochs,
+        seed=config.seed,
+        device=torch.device("cpu"),
+    )
+    generator = torch.Generator().manual_seed(config.seed)
+    reached = []
+    for epoch in range(1, epochs + 1):
+        agent.begin_epoch(epoch)
+        total = 0.0
+        for step, index in enumerate(torch.randperm(IMAGES, generator=generator)[: steps * batch].split(batch)):
+            target = torch.randint(CLASSES, (batch,), generator=generator)
+            right = torch.rand(batch, generator=generator) < RIGHT
+            believed = torch.where(right, target, (target + 1) % CLASSES)
+            certainty = 6 * torch.rand(2, batch, 1, generator=generator)  # as large as a young student's, and less
+            teacher, student = torch.randn(2, batch, CLASSES, generator=generator)
+            seen = Observation(
+                teacher + 2 * certainty[0] * one_hot(target, CLASSES),
+                student.clamp(max=2.5) + (2.6 + certainty[1]) * one_hot(believed, CLASSES),
+                target,
+                index,
+                None,
+                epoch,
+                step,
+            )
+            total += agent.temperatures(seen).mean().item()
+        agent.end_epoch()
+        reached.append((total / steps, agent.metrics().get("saturated", torch.zeros(())).item()))
+    return reached
+
+
+def main() -> None:
+    numbers, overrides = sys.argv[1:3], sys.argv[3:]
+    seeds, epochs = (int(value) for value in [*numbers, *("10", "8")[len(numbers) :]])
+    typed = ["pair=resnet56-resnet20", f"recipe.epochs={epochs}", *overrides]
+    configs = [compose_command([*typed, f"seed={seed}"]).runs[0] for seed in range(seeds)]
+    prepare(configs[0].runtime)
+    runs = [epochs_of(config) for config in tqdm(configs, unit="agent")]
+    agent = configs[0].agent
+    bounds = torch.tensor([-1.0, 1.0]) * agent.mean_bound
+    least, low, high, most = squash(torch.cat([bounds, AT_BOUND * bounds]).sort().values, agent.t_min, agent.t_max)
+    print(f"{seeds} agents, means of T within {least:.2f} and {most:.2f} {' '.join(overrides)}")
+    print(
+        f"{'epoch':>5}  {'T, mean of all':>14}  {'least':>5}  {'most':>5}  {'low end':>7}  {'high end':>8}  saturated"
+    )
+    for epoch, reached in enumerate(zip(*runs, strict=True), 1):
+        means = [mean for mean, _ in reached]
+        saturated = statistics.mean(share for _, share in reached)
+        print(
+            f"{epoch:>5}  {statistics.mean(means):14.2f}  {min(means):5.2f}  {max(means):5.2f}  "
+            f"{sum(mean < low for mean in means):7}  {sum(mean > high for mean in means):8}  {100 * saturated:7.0f} %"
+        )
+
+
+if __name__ == "__main__":
+    main()
