@@ -18,6 +18,7 @@ import hydra
 
 from rlkd_run.config.composition import Command, config_folder
 from rlkd_run.config.identity import teacher_folder
+from rlkd_run.config.quoting import quoted
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, Interrupted
 from rlkd_run.grouping import cohorts
@@ -117,10 +118,10 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
         print(f"cohorts   {len(runs)} runs in {len(groups)} processes", flush=True)
     files = [write_together([Frozen(run, here).write() for run in group]) for group in groups]
     overrides = [
-        "frozen=" + ",".join(map(_quoted, files)),
+        "frozen=" + ",".join(quoted(str(path)) for path in files),
         f"launcher={command.launcher_kind}",
         f"wait={str(wait).lower()}",
-        f"hydra.sweep.dir={_quoted(files[0].parent)}",
+        f"hydra.sweep.dir={quoted(str(files[0].parent))}",
         f"hydra/launcher={command.launcher}",
         *(text for text in command.hydra_overrides if not text.startswith("hydra/launcher=")),
     ]
@@ -149,12 +150,6 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
             signal.signal(number, handler)
         sys.argv = previous
     return True
-
-
-def _quoted(path: Path) -> str:
-    """A value as Hydra's grammar wants it."""
-    escaped = str(path).replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def _summary(runs: Mapping[Path, RunConfig], before: set[Path], *, stopped: bool = False) -> str:

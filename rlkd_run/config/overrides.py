@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from rlkd_run.config.build import nearest
+from rlkd_run.config.quoting import as_text, how_to_type, is_path_with_comma
 from rlkd_run.config.registry import Entry
 from rlkd_run.config.run import INSPECTIONS
 from rlkd_run.config.runconfig import GROUPS, REGISTRIES
@@ -30,18 +31,29 @@ Choices = Callable[[str], list[str]]
 
 
 def parse_overrides(overrides: Sequence[str], problems: list[str]) -> list[Override]:
-    """What was typed, with a complaint for each word that is no override."""
-    parser, parsed = OverridesParser.create(), []
+    """What was typed, with a complaint for each word that is no override; one that lacks quotes is read with them."""
+    parsed = []
     for text in overrides:
-        try:
-            override = parser.parse_override(text)
-        except HydraException:
-            override = None
-        if override is not None and override.key_or_group:
+        override = _parsed(text)
+        if override is None or is_path_with_comma(override):
+            in_quotes = as_text(text)
+            override = None if in_quotes is None else _parsed(in_quotes)
+            problems.append(
+                f"'{text}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10."
+                if override is None
+                else how_to_type(text)
+            )
+        if override is not None:
             parsed.append(override)
-        else:
-            problems.append(f"'{text}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10.")
     return parsed
+
+
+def _parsed(text: str) -> Override | None:
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+    return override if override.key_or_group else None
 
 
 def is_hydra(override: Override) -> bool:
