@@ -27,6 +27,7 @@ from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here, write_toget
 from rlkd_run.missing_files import missing_files
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
+from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
 from rlkd_run.results.status import standing
 from rlkd_run.teacher_weights import find_weights
@@ -40,14 +41,15 @@ def run_sweep(command: Command) -> int:
         0, or 1 if a job failed.
 
     Raises:
-        ConfigError: nothing can be swept, a file that a job reads is not there, or the folder of the runs cannot be
-            written.
+        ConfigError: nothing can be swept, a file that a job reads is not there, a result is damaged, or the folder of
+            the runs cannot be written.
         Interrupted: a signal asked for it; the jobs under way have saved their state.
     """
     runs = {folder_of(run): run for run in command.runs}
     objective = objective_of(command.runs)
     waiting = [run for run in command.runs if not finished(folder_of(run))]
-    problems = missing_files(waiting, elsewhere=command.launcher_kind in ("submitit", "ray"))
+    problems = [problem for folder in runs if finished(folder) and (problem := unusable(folder)) is not None]
+    problems += missing_files(waiting, elsewhere=command.launcher_kind in ("submitit", "ray"))
     if problems:
         raise ConfigError(problems)
     if command.search is not None and objective is not None:

@@ -138,6 +138,16 @@ def read_record(folder: Path) -> Record:
         raise RecordError(f"{file} is skipped: {error}.") from error
 
 
+def unusable(folder: Path) -> str | None:
+    """The sentence about a finished run that has no result to show, and what to do; None if it has one."""
+    file = folder / RESULT
+    try:
+        _record(folder, Fields.load(file))
+    except RecordError as error:
+        return f"{file} cannot be used, as {error}; remove {folder} to run it anew."
+    return None
+
+
 def read_records(folders: Iterable[Path], *, tell: Tell = tell_on_stderr) -> list[Record]:
     """Read every finished run of `folders`; never fails for the sake of one record.
 
