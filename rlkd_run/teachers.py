@@ -111,14 +111,14 @@ def equip(
         phase("its teacher is being trained")
         path = train(config, dataset, device) / WEIGHTS
     try:
-        load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
+        remarks = load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
     except ConfigError as error:
         if path != teacher_folder(config) / WEIGHTS:
             raise
         # Not trained anew unasked: the record beside the weights is that of the teacher whom other runs had.
         remedy = f"remove {path.parent} to have this teacher trained anew"
         raise ConfigError(f"{problem}; {remedy}." for problem in error.problems) from error
-    return Origin(str(path), file_hash(path))
+    return Origin(" ".join([str(path), *(f"({remark})" for remark in remarks)]), file_hash(path))
 
 
 def _called(config: RunConfig) -> str:
