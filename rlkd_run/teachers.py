@@ -118,7 +118,7 @@ def equip(
         # Not trained anew unasked: the record beside the weights is that of the teacher whom other runs had.
         remedy = f"remove {path.parent} to have this teacher trained anew"
         raise ConfigError(f"{problem}; {remedy}." for problem in error.problems) from error
-    return Origin(" ".join([str(path), *(f"({remark})" for remark in remarks)]), file_hash(path))
+    return Origin(f"{path} ({', '.join(remarks)})" if remarks else str(path), file_hash(path))
 
 
 def _called(config: RunConfig) -> str:

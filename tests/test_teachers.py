@@ -39,7 +39,7 @@ def test_what_was_done_to_a_given_file_is_said() -> None:
     dataset = open_data(config, CPU)
     model = teachers.build(config, dataset, CPU)
     torch.save({"ema": {f"model.{name}": value for name, value in model.state_dict().items()}}, "t.pth")
-    assert teachers.equip(config, model, dataset, CPU).words == "t.pth (under 'ema') (names without 'model.')"
+    assert teachers.equip(config, model, dataset, CPU).words == "t.pth (under 'ema', names without 'model.')"
 
 
 @pytest.mark.parametrize("card", sorted(teacher_weights.zoo_folder().glob("*.json")), ids=lambda path: path.stem)
