@@ -23,6 +23,7 @@ from rlkd_run.errors import ConfigError
 OPTIONAL_GROUPS = ("pair", "experiment")
 CHOICE_GROUPS = (*GROUPS, *OPTIONAL_GROUPS)
 NOT_OPTIONS = ("hydra",)
+_EXTENSIBLE = (*REGISTRIES, "experiment")  # for which the documentation has people write yaml files of their own
 _INSPECTION_READS = ("run", "task", "runtime", "dataset.root")
 _LAUNCHER_EXTRAS = ("joblib", "submitit", "ray")
 
@@ -134,8 +135,17 @@ def by_experiment(overrides: Sequence[Override]) -> Iterator[list[Override]]:
     yield list(overrides)
 
 
-def check_groups(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> list[Override]:
-    """Drop, with a complaint, what chooses something that a group does not offer."""
+def check_groups(
+    overrides: Sequence[Override], choices: Choices, problems: list[str], *, searched: bool
+) -> list[Override]:
+    """Drop, with a complaint, what chooses something that a group does not offer.
+
+    Args:
+        overrides: what was typed.
+        choices: what the groups offer.
+        problems: complaints are added here.
+        searched: whether folders of the user's own are among what was searched.
+    """
     good = []
     for override in overrides:
         if not is_group(override, choices):
@@ -144,7 +154,8 @@ def check_groups(overrides: Sequence[Override], choices: Choices, problems: list
         group, valid = override.key_or_group, choices(override.key_or_group)
         chosen = [text.split("=", 1)[1] if "=" in text else "null" for text in each_value(override)]
         wrong = [choice for choice in chosen if choice not in (*valid, "null")]
-        problems.extend(f"{group}={choice} is not a choice; {nearest(choice, valid)}" for choice in wrong)
+        own = " (--config-dir FOLDER may be missing)" if group in _EXTENSIBLE and not searched else ""
+        problems.extend(f"{group}={choice} is not a choice{own}; {nearest(choice, valid)}" for choice in wrong)
         if "null" in chosen and group in GROUPS:
             problems.append(f"{group} cannot be left out; {nearest('', valid)}")
             wrong.append("null")

@@ -79,6 +79,12 @@ def test_all_problems_at_once() -> None:
         (["seed=-1"], "seed must be at least 0, not -1."),
         (["hydra.foo=1"], "The configuration does not compose: "),
         (["hydra/help=null"], "The configuration does not compose: "),
+        (["method=KD"], "method=KD is not a choice (--config-dir FOLDER may be missing); did you mean kd?"),
+        (["seed=[0,1]"], "seed must be a whole number, not [0, 1]; seed=0,1 is a sweep."),
+        (["seed=0..2"], "seed must be a whole number, not '0..2'; 'seed=range(0,3)' is a sweep, and so is seed=0,2."),
+        (["recipe.milestones=[[1,2]]"], "recipe.milestones[0] must be a whole number, not [1, 2]."),
+        (["agent.hidden=[]"], "agent.hidden must be a whole number, not []."),
+        (["recipe.epochs=1e2"], "recipe.epochs must be a whole number, not 100.0; write 100."),
         (["=3"], "'=3' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10."),
         (["~recipe.lr"], "recipe.lr must be set."),
     ],
@@ -115,6 +121,14 @@ def test_a_list_that_does_not_end_is_no_text(word: str) -> None:
     assert problems_of(word) == [
         f"'{word}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10."
     ]
+
+
+def test_who_has_named_a_folder_is_not_asked_for_it() -> None:
+    Path("conf/method").mkdir(parents=True)
+    Path("conf/method/mine.yaml").write_text("name: mine")
+    assert problems_of("method=mien", config_dirs=["conf"]) == ["method=mien is not a choice; did you mean mine?"]
+    (found,) = problems_of("method=mine", config_dirs=["conf"])
+    assert found.startswith("method.name=mine is not registered (--plugin ")
 
 
 def test_a_series_may_be_nested() -> None:

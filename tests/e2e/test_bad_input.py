@@ -71,6 +71,12 @@ def test_values(rlkd_run: Callable[..., Ended], arguments: list[str], words: lis
     assert_refused(rlkd_run(*TINY, *arguments), set(), *words)
 
 
+@pytest.mark.parametrize("words", [["--epochs", "3"], ["--epochs=3"], ["teacher=resnet14", "-e", "3"]])
+def test_a_flag_that_there_is_not(rlkd_run: Callable[..., Ended], words: list[str]) -> None:
+    flag = next(word for word in words if word.startswith("-"))
+    assert_refused(rlkd_run(*words), set(), f"{flag} is not a flag; options are set without dashes, KEY=VALUE, ")
+
+
 @pytest.mark.parametrize("task", ["evaluate", "export", "evaluate,export"])
 def test_a_run_that_is_not_there(rlkd_run: Callable[..., Ended], task: str) -> None:
     assert_refused(rlkd_run(f"task={task}", "run=nowhere"), set(), "run=nowhere", "result.json")
