@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import mmap
@@ -17,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from rlkd_run.errors import RunError
+from rlkd_run.files import DISK_FULL
 from rlkd_run.locks import try_lock
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -70,7 +69,7 @@ class AnswerStore:
             }
             (folder / "about.json").write_text(json.dumps(dict(facts), indent=1))
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in DISK_FULL:
                 raise
             need = rows * (sum(widths.values()) * size + 1) / 1e9
             raise RunError(

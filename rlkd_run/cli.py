@@ -68,7 +68,11 @@ def _run(arguments: list[str]) -> int:
     parser = get_args_parser()
     parser.prog = "rlkd-run"
     parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help="import a module of your own")
-    options = parser.parse_intermixed_args(arguments)  # flags may stand between overrides
+    options, unknown = parser.parse_known_intermixed_args(arguments)  # flags may stand between overrides
+    if unknown:
+        raise ConfigError(
+            f"{unknown[0]} is not a flag; options are set without dashes, KEY=VALUE, e.g. recipe.epochs=10."
+        )
     from rlkd_run.config.composition import compose_command, config_folder, register_resolvers
 
     if options.help:

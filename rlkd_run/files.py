@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import socket
@@ -9,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rlkd_run.errors import ConfigError
+from rlkd_run.errors import ConfigError, RunError
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def beside(path: Path) -> Path:
@@ -34,11 +37,13 @@ def writing(what: str) -> Iterator[None]:
 
     Raises:
         ConfigError: in place of an OSError inside.
+        RunError: in place of one that says that the disk is full, which another day it is not.
     """
     try:
         yield
     except OSError as error:
-        raise ConfigError(f"{what} cannot be written: {error.strerror or error}.") from error
+        kind = RunError if error.errno in DISK_FULL else ConfigError
+        raise kind(f"{what} cannot be written: {error.strerror or error}.") from error
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:

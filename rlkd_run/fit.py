@@ -87,6 +87,7 @@ class Fit:
         evaluations: measures by prefix, e.g. ``{"test": ...}``; called after every epoch.
         facts: further values that every checkpoint carries, e.g. the teacher's accuracy.
         label: what the line of an epoch begins with, where several runs share a terminal.
+        lr_option: the option that sets the learning rate.
     """
 
     trainer: Trainer
@@ -95,6 +96,7 @@ class Fit:
     evaluations: dict[str, Callable[[], Accuracy]]
     facts: dict[str, Any] = field(default_factory=dict)
     label: str = ""
+    lr_option: str = "recipe.lr"
 
     def __post_init__(self) -> None:
         self.history = History()
@@ -208,7 +210,7 @@ class Fit:
             kept = f" The last good state is in {self.checkpoints.folder}." if self.history.rows else ""
             raise RunError(
                 f"The loss is not finite since step {step + 1} of epoch {epoch}; "
-                f"a smaller recipe.lr usually helps.{kept}"
+                f"a smaller {self.lr_option} usually helps.{kept}"
             )
 
     def _save(self) -> None:

@@ -69,7 +69,7 @@ class Frozen:
             The file, absolute.
 
         Raises:
-            ConfigError: the folder cannot be written.
+            ConfigError, RunError: the folder cannot be written, as `writing` tells them apart.
         """
         content = {"directory": str(self.directory), "config": self.config.to_dict()}
         path = frozen_file(folder_of(self.config), short_hash(content)).resolve()
@@ -97,7 +97,7 @@ def write_together(files: Sequence[Path]) -> Path:
         It, absolute; the only one itself, where there is one.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError, RunError: the folder cannot be written, as `writing` tells them apart.
     """
     if len(files) == 1:
         return files[0]

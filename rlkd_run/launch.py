@@ -9,7 +9,9 @@ from rlkd_run.config.identity import run_folder, teacher_folder
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
 from rlkd_run.interrupt import uninterrupted
+from rlkd_run.missing_files import missing_files
 from rlkd_run.record import finished
+from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
 
 
@@ -66,17 +68,32 @@ def start_together(configs: Sequence[RunConfig], *, wait: bool, note: Callable[[
 def _announce(config: RunConfig) -> None:
     print(
         f"distil    {config.teacher.model} -> {config.student.model} on {config.dataset.name}, "
-        f"{config.method.name} with {config.temperature.name} temperatures, {config.recipe.epochs} epochs, "
+        f"{config.method.name} with {config.temperature.name} temperatures, {_epochs(config.recipe.epochs)}, "
         f"seed {config.seed}\n"
         f"folder    {run_folder(config)}",
         flush=True,
     )
 
 
+def _epochs(number: int) -> str:
+    return f"{number} epoch{'' if number == 1 else 's'}"
+
+
+def _has_result(config: RunConfig, folder: Path) -> bool:
+    """Whether a run is finished; refused before anything is said of it where its result or its input is of no use."""
+    done = finished(folder)
+    problems = [unusable(folder)] if done else missing_files([config], elsewhere=False)
+    found = [problem for problem in problems if problem is not None]
+    if found:
+        raise ConfigError(found)
+    return done
+
+
 def _distill(config: RunConfig, *, wait: bool) -> None:
     folder = run_folder(config)
+    done = _has_result(config, folder)
     _announce(config)
-    if finished(folder):
+    if done:
         print("finished  before; this is its result")
     else:
         with uninterrupted():
@@ -90,12 +107,13 @@ def _train_teacher(config: RunConfig) -> None:
     if config.teacher.checkpoint is not None:
         raise ConfigError("task=train_teacher trains the teacher's weights: teacher.checkpoint must not give them.")
     folder = teacher_folder(config)
+    done = _has_result(config, folder)
     print(
-        f"train     {config.teacher.model} on {config.dataset.name}, {config.teacher.recipe.epochs} epochs, "
+        f"train     {config.teacher.model} on {config.dataset.name}, {_epochs(config.teacher.recipe.epochs)}, "
         f"seed {config.teacher.seed}\nfolder    {folder}",
         flush=True,
     )
-    if finished(folder):
+    if done:
         print("finished  before; this is its result")
     else:
         with uninterrupted():

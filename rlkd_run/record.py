@@ -28,7 +28,7 @@ from typing import IO, Any
 import yaml
 
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
-from rlkd_run.files import beside, write_atomically
+from rlkd_run.files import beside, write_atomically, writing
 from rlkd_run.locks import try_lock
 
 SCHEMA = 1
@@ -95,13 +95,14 @@ class RunFolder:
     def _open(self, tries: int = 5) -> IO[str]:
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         self._made = missing[-1] if missing else None
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            return open(self.path / LOCK, "a+")
-        except OSError as error:
-            if isinstance(error, FileNotFoundError) and tries > 1:  # another process has just removed it
-                return self._open(tries - 1)
-            raise ConfigError(f"The run folder {self.path} cannot be written: {error.strerror}.") from error
+        with writing(f"The run folder {self.path}"):
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                return open(self.path / LOCK, "a+")
+            except FileNotFoundError:  # another process has just removed it
+                if tries == 1:
+                    raise
+        return self._open(tries - 1)
 
     def _acquire(self) -> IO[str]:
         lock, told = self._open(), False

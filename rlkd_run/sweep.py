@@ -17,6 +17,7 @@ import hydra
 
 from rlkd_run.config.composition import Command, config_folder
 from rlkd_run.config.identity import teacher_folder
+from rlkd_run.config.quoting import quoted
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, Interrupted
 from rlkd_run.grouping import cohorts
@@ -25,6 +26,7 @@ from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here, write_toget
 from rlkd_run.missing_files import missing_files
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
+from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
 from rlkd_run.results.status import standing
 from rlkd_run.teacher_weights import find_weights
@@ -38,14 +40,15 @@ def run_sweep(command: Command) -> int:
         0, or 1 if a job failed.
 
     Raises:
-        ConfigError: nothing can be swept, a file that a job reads is not there, or the folder of the runs cannot be
-            written.
+        ConfigError: nothing can be swept, a file that a job reads is not there, a result is damaged, or the folder of
+            the runs cannot be written.
         Interrupted: a signal asked for it; the jobs under way have saved their state.
     """
     runs = {folder_of(run): run for run in command.runs}
     objective = objective_of(command.runs)
     waiting = [run for run in command.runs if not finished(folder_of(run))]
-    problems = missing_files(waiting, elsewhere=command.launcher_kind in ("submitit", "ray"))
+    problems = [problem for folder in runs if finished(folder) and (problem := unusable(folder)) is not None]
+    problems += missing_files(waiting, elsewhere=command.launcher_kind in ("submitit", "ray"))
     if problems:
         raise ConfigError(problems)
     if command.search is not None and objective is not None:
@@ -116,10 +119,10 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
         print(f"cohorts   {len(runs)} runs in {len(groups)} processes", flush=True)
     files = [write_together([Frozen(run, here).write() for run in group]) for group in groups]
     overrides = [
-        "frozen=" + ",".join(map(_quoted, files)),
+        "frozen=" + ",".join(quoted(str(path)) for path in files),
         f"launcher={command.launcher_kind}",
         f"wait={str(wait).lower()}",
-        f"hydra.sweep.dir={_quoted(files[0].parent)}",
+        f"hydra.sweep.dir={quoted(str(files[0].parent))}",
         f"hydra/launcher={command.launcher}",
         *(text for text in command.hydra_overrides if not text.startswith("hydra/launcher=")),
     ]
@@ -145,12 +148,6 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
             forget_together(path)
         sys.argv = previous
     return True
-
-
-def _quoted(path: Path) -> str:
-    """A value as Hydra's grammar wants it."""
-    escaped = str(path).replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def _summary(runs: Mapping[Path, RunConfig], before: set[Path], *, stopped: bool = False) -> str:

@@ -24,7 +24,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset
 from rlkd_run.device import channels_last, describe, full_precision
 from rlkd_run.environment import provenance
-from rlkd_run.errors import about
+from rlkd_run.errors import ConfigError, about
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.fit import Fit, evaluations
 from rlkd_run.layer_rates import layer_rates
@@ -96,7 +96,7 @@ def equip(
         phase: told of a training, before it begins or is waited for.
 
     Raises:
-        ConfigError: the given file does not fit, or does not hold weights.
+        ConfigError: the given file, or that of a teacher who was trained before, does not fit or holds no weights.
         Interrupted, RunError: as `train`.
     """
     if is_published(config, model, dataset):
@@ -110,8 +110,15 @@ def equip(
         )
         phase("its teacher is being trained")
         path = train(config, dataset, device) / WEIGHTS
-    load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
-    return Origin(str(path), file_hash(path))
+    try:
+        remarks = load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
+    except ConfigError as error:
+        if path != teacher_folder(config) / WEIGHTS:
+            raise
+        # Not trained anew unasked: the record beside the weights is that of the teacher whom other runs had.
+        remedy = f"remove {path.parent} to have this teacher trained anew"
+        raise ConfigError(f"{problem}; {remedy}." for problem in error.problems) from error
+    return Origin(f"{path} ({', '.join(remarks)})" if remarks else str(path), file_hash(path))
 
 
 def _called(config: RunConfig) -> str:
@@ -144,7 +151,8 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
             layer_rates(recipe, model),
             recorder_for(config.runtime, device),
         )
-        fit = Fit(trainer, folder, config.runtime, evaluations(model, dataset, config.runtime.eval_batch_size))
+        measures = evaluations(model, dataset, config.runtime.eval_batch_size)
+        fit = Fit(trainer, folder, config.runtime, measures, lr_option="teacher.recipe.lr")
         torch.manual_seed(derive_seed(config.teacher.seed, "training"))
         fit.resume()
         history = fit.run()

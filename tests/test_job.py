@@ -16,7 +16,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from rlkd_run import locks, sweep, worker
 from rlkd_run.config.composition import compose_command
@@ -193,11 +192,6 @@ def test_what_another_sweep_began_is_taken_over_unless_it_failed(status: str | N
         folder.mkdir(parents=True)
         (folder / "status.json").write_text(json.dumps({"state": status}))
     assert sweep._left(folder) is left
-
-
-def test_a_path_with_an_apostrophe_is_a_value() -> None:
-    for path in ("/it's/here", "/plain"):
-        assert OverridesParser.create().parse_override(f"frozen={sweep._quoted(Path(path))}").value() == path
 
 
 def test_an_interruption_travels_between_processes() -> None:

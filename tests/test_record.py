@@ -13,9 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from support import TINY
 
+from rlkd_run.config.composition import compose_command
 from rlkd_run.environment import provenance
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
+from rlkd_run.job import Frozen
 from rlkd_run.record import RunFolder, finished, read_json
 
 
@@ -130,6 +133,20 @@ def test_a_disk_that_is_full_on_entry_is_one_sentence() -> None:
     Path("run/.lock").symlink_to("/dev/full")
     with pytest.raises(RunError, match=r"^run/\.lock could not be written: .*\.$"):
         RunFolder(Path("run")).__enter__()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_no_mistake_wherever_it_shows(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    (config,) = compose_command(TINY).runs
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "mkdir", full)
+        with pytest.raises(RunError, match=rf"^The run folder run cannot be written: {os.strerror(number)}\.$"):
+            RunFolder(Path("run")).__enter__()
+        with pytest.raises(RunError, match=rf"\.queue cannot be written: {os.strerror(number)}\.$"):
+            Frozen(config, Path.cwd()).write()
 
 
 @pytest.mark.parametrize(("text", "words"), [("{", "is not valid JSON"), ("[]", "does not hold a JSON object")])

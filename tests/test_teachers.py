@@ -34,6 +34,14 @@ def test_trained_before_shipped_before_training(monkeypatch: pytest.MonkeyPatch)
     assert teacher_weights.find_weights(only(*TINY, "teacher.checkpoint=x.pth")) == Path("x.pth")
 
 
+def test_what_was_done_to_a_given_file_is_said() -> None:
+    config = only(*TINY, "teacher.checkpoint=t.pth")
+    dataset = open_data(config, CPU)
+    model = teachers.build(config, dataset, CPU)
+    torch.save({"ema": {f"model.{name}": value for name, value in model.state_dict().items()}}, "t.pth")
+    assert teachers.equip(config, model, dataset, CPU).words == "t.pth (under 'ema', names without 'model.')"
+
+
 @pytest.mark.parametrize("card", sorted(teacher_weights.zoo_folder().glob("*.json")), ids=lambda path: path.stem)
 def test_the_zoo_is_found_by_its_command_and_scores_what_its_card_says(card: Path) -> None:
     facts = json.loads(card.read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import re
 import types
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -41,9 +42,10 @@ class Problems(list[str]):
 def nearest(word: str, valid: Iterable[str]) -> str:
     """The end of a complaint about `word`: the nearest valid choice, or all of them where none is near."""
     choices = sorted(valid)
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    lowered = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower(), lowered, n=1, cutoff=0.5)
     if close:
-        return f"did you mean {close[0]}?"
+        return f"did you mean {lowered[close[0]]}?"
     return "valid: " + ", ".join(choices) if choices else "there are none"
 
 
@@ -104,10 +106,23 @@ def _convert(hint: Any, value: Any, key: str, rules: Mapping[str, Any], problems
     if hint is str and isinstance(value, (int, float)) and not isinstance(value, bool):
         value = str(value)  # a folder called 2024, a model called 1
     if type(value) is not hint:
-        problems.add(f"{key} must be {_KINDS[hint]}{or_null}, not {_show(value)}.", malformed=True)
+        meant = _meant(hint, key, value)
+        problems.add(f"{key} must be {_KINDS[hint]}{or_null}, not {_show(value)}{meant}.", malformed=True)
         return value
     _check(value, key, rules, problems)
     return value
+
+
+def _meant(hint: type, key: str, value: Any) -> str:
+    """The end of a complaint about a value that was meant well: 1e2, or several of which each was to be run."""
+    if hint is int and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if isinstance(value, list) and value and not key.endswith("]"):
+        return f"; {key}={','.join(map(str, value))} is a sweep"
+    span = re.fullmatch(r"(\d+)(?:\.\.|-|:)(\d+)", value) if hint is int and isinstance(value, str) else None
+    if span is None:
+        return ""
+    return f"; '{key}=range({span[1]},{int(span[2]) + 1})' is a sweep, and so is {key}={span[1]},{span[2]}"
 
 
 def _check(value: Any, key: str, rules: Mapping[str, Any], problems: Problems) -> None:

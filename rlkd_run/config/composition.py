@@ -110,7 +110,8 @@ def compose_command(
         ]
         choices = functools.cache(functools.partial(choices_of, search))  # Hydra reads yaml files at every question
         check_launcher(parsed, choices, problems)
-        own = check_groups([override for override in parsed if not is_hydra(override)], choices, problems)
+        typed = [override for override in parsed if not is_hydra(override)]
+        own = check_groups(typed, choices, problems, searched=bool(search))
         is_sweep = multirun or any(override.is_sweep_override() for override in own)
         runs, launcher, launcher_kind = [], "basic", "basic"
         searches: list[Search | None] = []

@@ -14,6 +14,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from rlkd_run.config.build import nearest
+from rlkd_run.config.quoting import as_text, how_to_type, is_path_with_comma
 from rlkd_run.config.registry import Entry
 from rlkd_run.config.run import INSPECTIONS
 from rlkd_run.config.runconfig import GROUPS, REGISTRIES
@@ -22,6 +23,7 @@ from rlkd_run.errors import ConfigError
 OPTIONAL_GROUPS = ("pair", "experiment")
 CHOICE_GROUPS = (*GROUPS, *OPTIONAL_GROUPS)
 NOT_OPTIONS = ("hydra",)
+_EXTENSIBLE = (*REGISTRIES, "experiment")  # for which the documentation has people write yaml files of their own
 _INSPECTION_READS = ("run", "task", "runtime", "dataset.root")
 _LAUNCHER_EXTRAS = ("joblib", "submitit", "ray")
 
@@ -30,18 +32,29 @@ Choices = Callable[[str], list[str]]
 
 
 def parse_overrides(overrides: Sequence[str], problems: list[str]) -> list[Override]:
-    """What was typed, with a complaint for each word that is no override."""
-    parser, parsed = OverridesParser.create(), []
+    """What was typed, with a complaint for each word that is no override; one that lacks quotes is read with them."""
+    parsed = []
     for text in overrides:
-        try:
-            override = parser.parse_override(text)
-        except HydraException:
-            override = None
-        if override is not None and override.key_or_group:
+        override = _parsed(text)
+        if override is None or is_path_with_comma(override):
+            in_quotes = as_text(text)
+            override = None if in_quotes is None else _parsed(in_quotes)
+            problems.append(
+                f"'{text}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10."
+                if override is None
+                else how_to_type(text)
+            )
+        if override is not None:
             parsed.append(override)
-        else:
-            problems.append(f"'{text}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10.")
     return parsed
+
+
+def _parsed(text: str) -> Override | None:
+    try:
+        override = OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+    return override if override.key_or_group else None
 
 
 def is_hydra(override: Override) -> bool:
@@ -122,8 +135,17 @@ def by_experiment(overrides: Sequence[Override]) -> Iterator[list[Override]]:
     yield list(overrides)
 
 
-def check_groups(overrides: Sequence[Override], choices: Choices, problems: list[str]) -> list[Override]:
-    """Drop, with a complaint, what chooses something that a group does not offer."""
+def check_groups(
+    overrides: Sequence[Override], choices: Choices, problems: list[str], *, searched: bool
+) -> list[Override]:
+    """Drop, with a complaint, what chooses something that a group does not offer.
+
+    Args:
+        overrides: what was typed.
+        choices: what the groups offer.
+        problems: complaints are added here.
+        searched: whether folders of the user's own are among what was searched.
+    """
     good = []
     for override in overrides:
         if not is_group(override, choices):
@@ -132,7 +154,8 @@ def check_groups(overrides: Sequence[Override], choices: Choices, problems: list
         group, valid = override.key_or_group, choices(override.key_or_group)
         chosen = [text.split("=", 1)[1] if "=" in text else "null" for text in each_value(override)]
         wrong = [choice for choice in chosen if choice not in (*valid, "null")]
-        problems.extend(f"{group}={choice} is not a choice; {nearest(choice, valid)}" for choice in wrong)
+        own = " (--config-dir FOLDER may be missing)" if group in _EXTENSIBLE and not searched else ""
+        problems.extend(f"{group}={choice} is not a choice{own}; {nearest(choice, valid)}" for choice in wrong)
         if "null" in chosen and group in GROUPS:
             problems.append(f"{group} cannot be left out; {nearest('', valid)}")
             wrong.append("null")

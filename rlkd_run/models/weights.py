@@ -8,7 +8,7 @@ import pickle
 import re
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,10 @@ from torch import Tensor, nn
 
 from rlkd_run.errors import ConfigError
 from rlkd_run.files import missing, write_atomically
+from rlkd_run.models.layouts import STATE_KEYS, StateDict, named_as_in, state_dict_in
 from rlkd_run.models.recognise import mismatch
 from rlkd_run.models.unwrap import unwrapped
 
-StateDict = dict[str, Tensor]
-
-# RepDistiller and mdistiller save under "model", most other code under one of the others.
-_STATE_KEYS = ("model", "state_dict", "model_state_dict")
-# DistributedDataParallel and torch.compile put these before every name.
-_PREFIXES = ("module.", "_orig_mod.")
 # What a damaged pickle or archive raises: its bytes are read as opcodes, offsets and lengths.
 _DAMAGED = (
     pickle.UnpicklingError,
@@ -43,32 +38,49 @@ _DAMAGED = (
 )
 
 
-def load_weights(model: nn.Module, path: str | os.PathLike[str], *, what: str) -> None:
+def load_weights(model: nn.Module, path: str | os.PathLike[str], *, what: str) -> list[str]:
     """Read weights into a network, strictly: every name and shape has to be there, and no other.
 
     Reads safetensors, and PyTorch files that hold a state dict under `model` (RepDistiller, CTKD, mdistiller),
-    `state_dict` or `model_state_dict`, or are one. No code in a file is ever executed. Weights of another precision are
-    converted to the network's.
+    `state_dict`, `model_state_dict` or `net`, or only one under another name, or are one; with names as
+    `layouts.named_as_in` takes them. No code in a file is ever executed. Weights of another precision are converted to
+    the network's.
 
     Args:
         model: network, changed only if all is well; wrappers are looked through.
         path: the file.
         what: how messages call the file, the option it comes from: "teacher.checkpoint".
 
+    Returns:
+        In what the file was not taken as it is, in words.
+
     Raises:
         ConfigError: if the file is missing, damaged, would execute code, holds the weights of another architecture or
-            for another number of classes, or values that are not finite.
+            for another number of classes, or values that are not finite or no plain numbers.
     """
     file = Path(path)
-    state = read_state_dict(file, what=what)
     inner = unwrapped(model)
+    found, place = _read(file, what)
+    state, names = named_as_in(inner, found)
     problem = mismatch(state, inner)
     if problem is not None:
         raise ConfigError(f"{what}: {file} {problem}")
+    odd = [name for name, value in state.items() if not _is_plain(value)]
+    if odd:
+        raise ConfigError(
+            f"{what}: {file} holds '{odd[0]}' as a tensor that is sparse, quantised, complex or without data; "
+            "save it dense, as floats"
+        )
     broken = [name for name, value in state.items() if not bool(value.float().isfinite().all())]
     if broken:
         raise ConfigError(f"{what}: {file} holds values that are not finite ({broken[0]}): its training diverged")
     inner.load_state_dict(state, strict=True)
+    return [*place, *names]
+
+
+def _is_plain(value: Tensor) -> bool:
+    odd = value.is_quantized or value.is_nested or value.is_meta or value.is_complex()
+    return value.layout is torch.strided and not odd
 
 
 def read_state_dict(path: str | os.PathLike[str], *, what: str) -> StateDict:
@@ -81,7 +93,10 @@ def read_state_dict(path: str | os.PathLike[str], *, what: str) -> StateDict:
     Raises:
         ConfigError: if the file is missing, damaged, would execute code, or holds no state dict.
     """
-    file = Path(path)
+    return _read(Path(path), what)[0]
+
+
+def _read(file: Path, what: str) -> tuple[StateDict, list[str]]:
     problem = missing(file, what)
     if problem is not None:
         raise ConfigError(problem)
@@ -90,16 +105,19 @@ def read_state_dict(path: str | os.PathLike[str], *, what: str) -> StateDict:
     except _RefusedError as error:
         raise ConfigError(
             f"{what}: {file} is refused, not opened: it would run the Python object '{error}', which weights do not "
-            "need; if you trust its source, save its state dict alone"
+            "need; if you trust its source, save its state dict alone: torch.save(model.state_dict(), FILE)"
         ) from error
     except OSError as error:
         raise ConfigError(f"{what}: {file} cannot be read ({error.strerror or error})") from error
     except (*_DAMAGED, SafetensorError) as error:
         raise ConfigError(f"{what}: {file} is truncated, or no file of weights") from error
-    state = _state_dict(content)
-    if state is None:
-        raise ConfigError(f"{what}: {file} holds no state dict, neither as a whole nor under {_listed(_STATE_KEYS)}")
-    return state
+    found = state_dict_in(content)
+    if found is None:
+        raise ConfigError(
+            f"{what}: {file} holds no state dict, neither as a whole nor under {', '.join(map(repr, STATE_KEYS))}, nor "
+            "a single one under another name"
+        )
+    return found
 
 
 def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -135,10 +153,10 @@ def _read_safetensors(file: Path) -> Any:
 
 
 def _read_pytorch(file: Path) -> Any:
-    # RepDistiller's last checkpoint carries its command line, a bare record without behaviour.
-    with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+    with torch.serialization.safe_globals(_RECORDS), warnings.catch_warnings():
         # Said of files that are no checkpoints; the sentence that the user gets says it better.
         warnings.filterwarnings("ignore", message="Detected pickle protocol")
+        warnings.filterwarnings("ignore", message="Validating sparse tensor")
         try:
             return torch.load(file, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
@@ -148,21 +166,23 @@ def _read_pytorch(file: Path) -> Any:
             raise _RefusedError(wanted[1]) from error
 
 
-def _state_dict(content: Any) -> StateDict | None:
-    if not isinstance(content, Mapping):
-        return None
-    for key in _STATE_KEYS:
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
-    if not content or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in content.items()):
-        return None
-    state = dict(content)
-    for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
+class _Unread:
+    """Takes what a file says of it, and does nothing with it."""
+
+    def __init__(self, *arguments: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+def _unread(module: str, name: str) -> type:
+    return type(name, (_Unread,), {"__module__": module})
+
+
+# What lies beside the weights: the command line (RepDistiller's last checkpoint), a bare record without behaviour, and
+# numbers of NumPy's, such as the best accuracy. NumPy does not get to see those: what is called so here takes them.
+_RECORDS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace,
+    _unread("numpy", "dtype"),
+    _unread("numpy", "ndarray"),
+    *(_unread(f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("scalar", "_reconstruct")),
+]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rlkd_run import __version__
 from rlkd_run.errors import ConfigError
+from rlkd_run.results.notices import tell_on_stderr
 from rlkd_run.results.report import Report, View, read_report
 from rlkd_run.results.selection import Condition
 from rlkd_run.results.status import status_report
@@ -31,7 +32,7 @@ _HELP = {
 _DESCRIPTION = """\
 Print the results of finished runs as a Markdown table beside the paper's numbers: mean and standard deviation over
 seeds, best and last epoch. Runs are found at any depth below each FOLDER. What cannot be read or is not finished is
-named on standard error and left out; the table appears all the same."""
+named on standard error, below the table, and left out; the table appears all the same."""
 
 _EPILOG = """\
 examples:
@@ -89,7 +90,12 @@ def _table(argv: Sequence[str] | None) -> int:
         target = getattr(arguments, form)
         if target is not None and os.path.isdir(target):
             # `--csv outputs`: argparse takes the folder for the file, and a folder can only be meant to be read.
-            folders, target = [target, *folders], _STDOUT
+            if folders:  # or, beside others, for what is to be written there
+                raise ConfigError(
+                    f"--{form} {target}: that is a folder, not a file to write; to print, put --{form} behind all "
+                    "folders."
+                )
+            folders, target = [target], _STDOUT
         if target is not None:
             targets[form] = target
     if not folders:
@@ -109,14 +115,19 @@ def _table(argv: Sequence[str] | None) -> int:
         where=tuple(map(Condition.parse, arguments.where)),
         group_by=arguments.group_by,
     )
-    report = read_report(folders, view)
-    if arguments.plots is not None:
-        files = report.plots(Path(arguments.plots))
-        print(f"{len(files)} pictures in {arguments.plots}", file=sys.stderr)
-    for form, target in targets.items():
-        if target != _STDOUT:
-            _write(Path(target), _FORMS[form](report))
-    print(_FORMS[printed[0]](report) if printed else report.markdown())
+    told: list[str] = []
+    try:
+        report = read_report(folders, view, tell=told.append)
+        if arguments.plots is not None:
+            files = report.plots(Path(arguments.plots))
+            told.append(f"{len(files)} pictures in {arguments.plots}")
+        for form, target in targets.items():
+            if target != _STDOUT:
+                _write(Path(target), _FORMS[form](report))
+        print(_FORMS[printed[0]](report) if printed else report.markdown(), flush=True)
+    finally:  # below the table, where both are on a terminal
+        for notice in told:
+            tell_on_stderr(notice)
     return 0
 
 

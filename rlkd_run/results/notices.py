@@ -1,14 +1,17 @@
-"""What a reader of results says beside the table: one sentence a finding, on standard error by default."""
+"""What a reader of results says beside the table: a sentence or a short list, on standard error by default."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 
 Tell = Callable[[str], None]
-"""Receives one sentence. The table itself goes elsewhere, so that `rlkd-table … > file` keeps the two apart."""
+"""Receives one sentence, or a list under a line of its own. The table itself goes elsewhere, so that
+`rlkd-table … > file` keeps the two apart."""
 
 _SHOWN = 8
+_WIDTH = 100  # characters of what is said about one line of a list
 
 
 def tell_on_stderr(sentence: str) -> None:
@@ -21,3 +24,11 @@ def listed(items: Iterable[str], *, shown: int = _SHOWN) -> str:
     every = list(items)
     rest = len(every) - shown
     return ", ".join(every[:shown]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def line_each(head: str, items: Sequence[tuple[str, str]], *, shown: int = _SHOWN) -> str:
+    """A list of names, each with what is to be said about it, clipped; cut as by `listed`."""
+    width = max(len(name) for name, _ in items[:shown])
+    lines = [f"  {name:<{width}}  {textwrap.shorten(words, _WIDTH, placeholder=' …')}" for name, words in items[:shown]]
+    rest = len(items) - shown
+    return "\n".join([f"{head}:", *lines, *([f"  and {rest} more"] if rest > 0 else [])])

@@ -16,7 +16,7 @@ from pathlib import Path
 from rlkd_run.errors import ConfigError
 from rlkd_run.models.names import ZOO_NAMES
 from rlkd_run.results.fields import Fields, RecordError
-from rlkd_run.results.notices import Tell, listed, tell_on_stderr
+from rlkd_run.results.notices import Tell, line_each, listed, tell_on_stderr
 from rlkd_run.results.settings import flatten
 
 SCHEMA = 1
@@ -138,15 +138,26 @@ def read_record(folder: Path) -> Record:
         raise RecordError(f"{file} is skipped: {error}.") from error
 
 
-def read_records(folders: Iterable[Path], *, tell: Tell = tell_on_stderr) -> list[Record]:
+def unusable(folder: Path) -> str | None:
+    """The sentence about a finished run that has no result to show, and what to do; None if it has one."""
+    file = folder / RESULT
+    try:
+        _record(folder, Fields.load(file))
+    except RecordError as error:
+        return f"{file} cannot be used, as {error}; remove {folder} to run it anew."
+    return None
+
+
+def read_records(folders: Iterable[Path], *, below: Path | None = None, tell: Tell = tell_on_stderr) -> list[Record]:
     """Read every finished run of `folders`; never fails for the sake of one record.
 
     Args:
         folders: run folders, as from `find_runs`.
-        tell: receives one sentence on each record that is skipped, and one on all runs that are not finished.
+        below: the folder that all of them lie in, which a list need not repeat.
+        tell: receives one sentence on each record that is skipped, and a list of all runs that are not finished.
     """
     records: list[Record] = []
-    unfinished: list[str] = []
+    unfinished: list[tuple[str, str]] = []
     silent: list[str] = []
     for folder in folders:
         try:
@@ -160,15 +171,15 @@ def read_records(folders: Iterable[Path], *, tell: Tell = tell_on_stderr) -> lis
         if state == "finished":
             silent.append(str(folder))
         else:
-            unfinished.append(f"{folder} ({detail})")
+            unfinished.append((str(folder if below in (None, folder) else folder.relative_to(below)), detail))
     if unfinished:
-        tell(f"{_runs(unfinished)} not finished: {listed(unfinished)}.")
+        tell(line_each(f"{_runs(unfinished)} not finished", unfinished))
     if silent:
         tell(f"{_runs(silent)} finished without a {RESULT} (evaluate and export leave none): {listed(silent)}.")
     return records
 
 
-def _runs(items: list[str]) -> str:
+def _runs(items: Sequence[object]) -> str:
     return f"{len(items)} run{'' if len(items) == 1 else 's'}"
 
 

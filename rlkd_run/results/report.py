@@ -178,14 +178,14 @@ def read_report(
     Args:
         folders: run folders, or folders of them at any depth.
         view: which of them, and how.
-        tell: receives a sentence on everything that is left out of the tables.
+        tell: receives a sentence or a list on everything that is left out of the tables.
 
     Raises:
         ConfigError: a folder is missing, there is no finished run in any of them, or `view` asks for what is not there.
     """
     view = View() if view is None else view
     runs = find_runs(folders, tell=tell)
-    records = read_records(runs, tell=tell)
+    records = read_records(runs, below=Path(folders[0]) if len(folders) == 1 else None, tell=tell)
     if not records:
         where = listed(str(folder) for folder in folders)
         raise ConfigError(f"No finished run in {where}." if runs else f"No run folder in {where} or below.")

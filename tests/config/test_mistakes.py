@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
 from commands import only, problems_of
 
+from rlkd_run.config.composition import compose_command
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
 
@@ -77,6 +79,12 @@ def test_all_problems_at_once() -> None:
         (["seed=-1"], "seed must be at least 0, not -1."),
         (["hydra.foo=1"], "The configuration does not compose: "),
         (["hydra/help=null"], "The configuration does not compose: "),
+        (["method=KD"], "method=KD is not a choice (--config-dir FOLDER may be missing); did you mean kd?"),
+        (["seed=[0,1]"], "seed must be a whole number, not [0, 1]; seed=0,1 is a sweep."),
+        (["seed=0..2"], "seed must be a whole number, not '0..2'; 'seed=range(0,3)' is a sweep, and so is seed=0,2."),
+        (["recipe.milestones=[[1,2]]"], "recipe.milestones[0] must be a whole number, not [1, 2]."),
+        (["agent.hidden=[]"], "agent.hidden must be a whole number, not []."),
+        (["recipe.epochs=1e2"], "recipe.epochs must be a whole number, not 100.0; write 100."),
         (["=3"], "'=3' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10."),
         (["~recipe.lr"], "recipe.lr must be set."),
     ],
@@ -85,6 +93,42 @@ def test_each_mistake_is_one_sentence(overrides: list[str], sentence: str) -> No
     (found,) = problems_of(*overrides)
     assert found.startswith(sentence)
     assert "\n" not in found
+
+
+@pytest.mark.parametrize(
+    "value", ["/x=1", "/it's", "/x (1)", "/x[1]", "/x#1", '/a"b', "/é", "/a\\\\b&", "~/x", "~/a,b"]
+)
+def test_a_value_that_needs_quotes_is_said_once_and_how_to_type_it(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    (found,) = problems_of("dataset=folder", f"dataset.root={value}")
+    assert found.startswith(f"'dataset.root={value}' is not an override, as ")
+    (word,) = shlex.split(found.partition("; write ")[2])  # as a shell would hand it over
+    assert only("dataset=folder", word).dataset.root == value.replace("~", "/home/me")
+
+
+def test_a_path_with_a_comma_is_no_sweep() -> None:
+    Path("a/b,c").mkdir(parents=True)
+    (found,) = problems_of("dataset=folder", "dataset.root=a/b,c")
+    assert found.endswith("""; write 'dataset.root="a/b,c"'""")
+    assert [run.dataset.root for run in compose_command(["dataset=folder", "dataset.root=a/b,a/c"]).runs] == [
+        "a/b",
+        "a/c",
+    ]
+
+
+@pytest.mark.parametrize("word", ["recipe.milestones=[1,2", "seed=range(0"])
+def test_a_list_that_does_not_end_is_no_text(word: str) -> None:
+    assert problems_of(word) == [
+        f"'{word}' is not an override; write KEY=VALUE or GROUP=CHOICE, e.g. recipe.epochs=10."
+    ]
+
+
+def test_who_has_named_a_folder_is_not_asked_for_it() -> None:
+    Path("conf/method").mkdir(parents=True)
+    Path("conf/method/mine.yaml").write_text("name: mine")
+    assert problems_of("method=mien", config_dirs=["conf"]) == ["method=mien is not a choice; did you mean mine?"]
+    (found,) = problems_of("method=mine", config_dirs=["conf"])
+    assert found.startswith("method.name=mine is not registered (--plugin ")
 
 
 def test_a_series_may_be_nested() -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from support import TINY, Ended
 
 from rlkd_run.config.composition import compose_command
+from rlkd_run.config.identity import run_folder, teacher_folder
 from rlkd_run.missing_files import missing_files
 from rlkd_run.models.build import build_model
 
@@ -70,6 +71,12 @@ def test_values(rlkd_run: Callable[..., Ended], arguments: list[str], words: lis
     assert_refused(rlkd_run(*TINY, *arguments), set(), *words)
 
 
+@pytest.mark.parametrize("words", [["--epochs", "3"], ["--epochs=3"], ["teacher=resnet14", "-e", "3"]])
+def test_a_flag_that_there_is_not(rlkd_run: Callable[..., Ended], words: list[str]) -> None:
+    flag = next(word for word in words if word.startswith("-"))
+    assert_refused(rlkd_run(*words), set(), f"{flag} is not a flag; options are set without dashes, KEY=VALUE, ")
+
+
 @pytest.mark.parametrize("task", ["evaluate", "export", "evaluate,export"])
 def test_a_run_that_is_not_there(rlkd_run: Callable[..., Ended], task: str) -> None:
     assert_refused(rlkd_run(f"task={task}", "run=nowhere"), set(), "run=nowhere", "result.json")
@@ -100,6 +107,39 @@ def test_files_that_every_job_of_a_sweep_would_miss(
     for line, word in zip(lines, words, strict=True):
         assert word in line
     assert everything() == set()
+
+
+@pytest.mark.parametrize("seeds", ["seed=0", "seed=0,1"])
+@pytest.mark.parametrize(("text", "words"), [("", "is not valid JSON"), ("{}", "the key schema is missing")])
+def test_a_finished_run_whose_result_is_damaged(
+    rlkd_run: Callable[..., Ended], seeds: str, text: str, words: str
+) -> None:
+    folder = run_folder(compose_command([*TINY, "seed=0"]).runs[0])
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text(text)
+    before = everything()
+    ended = rlkd_run(*TINY, seeds)
+    assert_refused(ended, before, f"{folder}/result.json cannot be used, as ", words, f"; remove {folder} to run it")
+    assert ended.out == ""
+
+
+@pytest.mark.parametrize("content", [None, b"", b"damaged"])
+def test_a_trained_teacher_whose_weights_are_lost(rlkd_run: Callable[..., Ended], content: bytes | None) -> None:
+    folder = teacher_folder(compose_command(TINY).runs[0])
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{}")
+    if content is not None:
+        (folder / "teacher.safetensors").write_bytes(content)
+    before = everything()
+    words = [f"teacher: {folder}/teacher.safetensors", f"; remove {folder} to have this teacher trained anew."]
+    assert_refused(rlkd_run(*TINY), before, *words)
+
+
+def test_a_missing_file_is_said_before_the_run_is_announced(rlkd_run: Callable[..., Ended]) -> None:
+    for task in ("distill", "train_teacher"):
+        ended = rlkd_run(*FOLDER, f"task={task}")
+        assert_refused(ended, set(), "dataset.root=images is not a folder")
+        assert ended.out == ""
 
 
 def test_images_may_lie_where_the_jobs_run() -> None:

@@ -251,7 +251,15 @@ def test_a_loss_that_is_not_finite_stops_the_run(rlkd_run: Callable[..., Ended])
     assert ended.code == 1
     (line,) = ended.err.strip().splitlines()
     assert line.startswith("rlkd-run: The loss is not finite since step ")
+    assert "; a smaller recipe.lr usually helps." in line
     assert json.loads((run_folder() / "status.json").read_text())["state"] == "failed"
+
+
+def test_a_teacher_whose_loss_is_not_finite_names_its_own_learning_rate(rlkd_run: Callable[..., Ended]) -> None:
+    ended = rlkd_run(*TINY, "task=train_teacher", "teacher.recipe.epochs=1", "teacher.recipe.lr=1e30")
+    assert ended.code == 1
+    assert "; a smaller teacher.recipe.lr usually helps." in ended.err
+    assert "train     resnet14 on digits, 1 epoch, seed 0\n" in ended.out
 
 
 def test_a_sweep_runs_every_job_and_only_what_is_missing(rlkd_run_process: Callable[..., Ended]) -> None:

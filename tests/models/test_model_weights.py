@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -64,6 +65,61 @@ def test_checkpoints_of_other_code(tmp_path: Path, wrap: Any, archive: bool) -> 
     torch.save(wrap(teacher.state_dict()), file, _use_new_zipfile_serialization=archive)
     load_weights(model, file, what=WHAT)
     assert equal(model, teacher)
+
+
+def uncounted(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
+
+
+@pytest.mark.parametrize(
+    ("wrap", "remarks"),
+    [
+        (lambda state: {"net": state, "acc": 93.1, "epoch": 200}, []),
+        (lambda state: {"weights_ema": state, "optimizer": {"state": {}}}, ["under 'weights_ema'"]),
+        (
+            lambda state: {"state_dict": {f"model.net.{name}": value for name, value in state.items()}},
+            ["names without 'model.'", "names without 'net.'"],
+        ),
+        (uncounted, ["without num_batches_tracked"]),
+        (lambda state: {"state_dict": state, "best": np.float64(72.3), "rng": np.random.get_state()}, []),
+    ],
+    ids=["net", "the only one", "lightning", "old", "numpy"],
+)
+@pytest.mark.parametrize("archive", [True, False], ids=["zip", "legacy"])
+def test_layouts_that_leave_no_doubt(tmp_path: Path, wrap: Any, remarks: list[str], archive: bool) -> None:
+    teacher, model = resnet8(), resnet8()
+    file = tmp_path / "t.pth"
+    torch.save(wrap(teacher.state_dict()), file, _use_new_zipfile_serialization=archive)
+    assert load_weights(model, file, what=WHAT) == remarks
+    assert equal(model, teacher)
+
+
+def test_a_prefix_that_the_network_has_stays(tmp_path: Path) -> None:
+    outer = nn.Sequential()
+    outer.add_module("model", resnet8())
+    torch.save(outer.state_dict(), tmp_path / "t.pth")
+    assert load_weights(outer, tmp_path / "t.pth", what=WHAT) == []
+
+
+def test_two_networks_in_a_file_are_not_chosen_from(tmp_path: Path) -> None:
+    file, state = tmp_path / "t.pth", resnet8().state_dict()
+    torch.save({"student": state, "teacher": state}, file)
+    assert "holds no state dict, neither as a whole" in refusal(file)
+    torch.save({f"{role}.{name}": value for role in ("student", "teacher") for name, value in state.items()}, file)
+    assert refusal(file).startswith("does not hold a resnet8: it lacks ")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda value: value.to_sparse(), lambda value: value.to("meta"), lambda value: value.to(torch.complex64)],
+    ids=["sparse", "meta", "complex"],
+)
+def test_tensors_that_are_no_plain_numbers(tmp_path: Path, change: Any) -> None:
+    file, state = tmp_path / "t.pth", resnet8().state_dict()
+    torch.save(state | {"fc.weight": change(state["fc.weight"])}, file)
+    assert refusal(file) == (
+        "holds 'fc.weight' as a tensor that is sparse, quantised, complex or without data; save it dense, as floats"
+    )
 
 
 def test_a_published_teacher() -> None:
@@ -140,6 +196,7 @@ def test_no_code_is_executed(tmp_path: Path, archive: bool) -> None:
     sentence = refusal(file)
     assert "is refused" in sentence
     assert ".system'" in sentence
+    assert "torch.save(model.state_dict(), FILE)" in sentence
     assert not crater.exists()
 
 

@@ -259,7 +259,7 @@ def test_modes_are_respected(run_folder: Write, result: Make, refused: Callable[
         folder.chmod(0o755)
 
 
-def test_unfinished_runs_are_counted_in_one_sentence(
+def test_unfinished_runs_are_one_list(
     run_folder: Write, status_folder: Write, result: Make, told: list[str], tmp_path: Path
 ) -> None:
     run_folder("good", result())
@@ -269,9 +269,28 @@ def test_unfinished_runs_are_counted_in_one_sentence(
     runs = find_runs([tmp_path / "outputs"])
     assert len(read_records(runs, tell=told.append)) == 1
     assert told == [
-        f"3 runs not finished: {failed} (failed: The loss is not finite), {running} (running, epoch 3 of 240), "
-        f"{bare} (interrupted)."
+        "3 runs not finished:\n"
+        f"  {failed}  failed: The loss is not finite\n"
+        f"  {running}  running, epoch 3 of 240\n"
+        f"  {bare}  interrupted"
     ]
+    told.clear()
+    read_report([tmp_path / "outputs"], tell=told.append)
+    assert [line.split()[0] for line in told[0].splitlines()[1:]] == ["f", "r", "x"]
+    with pytest.raises(ConfigError, match="No finished run in"):
+        read_report([bare], tell=told.append)
+    assert told[1].splitlines() == ["1 run not finished:", f"  {bare}  interrupted"]
+
+
+def test_what_is_said_of_an_unfinished_run_is_one_clipped_line(status_folder: Write, told: list[str]) -> None:
+    folder = status_folder("f", state="failed", message="a word " * 100)
+    status_folder("longer", state="interrupted")
+    read_records(find_runs([folder.parent]), below=folder.parent, tell=told.append)
+    head, first, second = told[0].splitlines()
+    assert (head, second) == ("2 runs not finished:", "  longer  interrupted")
+    assert first.startswith("  f       failed: a word a word")
+    assert first.endswith(" …")
+    assert len(first) < 120
 
 
 def test_a_long_list_of_unfinished_runs_is_cut(status_folder: Write, told: list[str], tmp_path: Path) -> None:
@@ -279,8 +298,8 @@ def test_a_long_list_of_unfinished_runs_is_cut(status_folder: Write, told: list[
         status_folder(f"{i:02}", state="running", epoch=0, epochs=5)
     with pytest.raises(ConfigError, match="No finished run in"):
         read_report([tmp_path / "outputs"], tell=told.append)
-    assert told[0].startswith("30 runs not finished: ")
-    assert told[0].endswith(" and 22 more.")
+    assert told[0].startswith("30 runs not finished:\n  00  running, epoch 0 of 5\n")
+    assert told[0].endswith("\n  and 22 more")
 
 
 def test_finished_without_a_result_is_said(status_folder: Write, told: list[str]) -> None:

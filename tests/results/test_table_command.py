@@ -24,7 +24,8 @@ def outputs(run_folder: Write, result: Make) -> Path:
 
 def _command(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "rlkd_run.results.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **options)
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    return subprocess.run(command, text=True, timeout=60, check=False, **streams)
 
 
 def test_prints_markdown(outputs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,6 +58,11 @@ def test_csv_to_a_file_beside_the_table(outputs: Path, tmp_path: Path, capsys: p
     [
         (["{tmp}/none"], "rlkd-table: There is no folder {tmp}/none.\n"),
         (["{tmp}/empty"], "rlkd-table: No run folder in {tmp}/empty or below.\n"),
+        (
+            ["{tmp}/outputs", "--latex", "{tmp}/empty"],
+            "rlkd-table: --latex {tmp}/empty: that is a folder, not a file to write; to print, put --latex behind all "
+            "folders.\n",
+        ),
         (
             ["{tmp}/outputs", "--csv", "{tmp}/none/x.csv"],
             "rlkd-table: {tmp}/none/x.csv cannot be written (No such file or directory).\n",
@@ -94,6 +100,13 @@ def test_the_commands_of_the_pages_work(
     assert {"page.html", "pictures", "table1.csv", "table1.tex"} <= {path.name for path in tmp_path.iterdir()}
 
 
+def test_what_is_left_out_is_said_below_the_table(outputs: Path, status_folder: Write) -> None:
+    status_folder("b", state="failed", message="it broke")
+    both = _command(outputs, "--csv", stderr=subprocess.STDOUT)
+    assert both.stdout.startswith("task,dataset,pair,")
+    assert both.stdout.endswith("\n1 run not finished:\n  b  failed: it broke\n")
+
+
 def test_forms_are_printed_one_at_a_time(outputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main([str(outputs), "--csv", "--latex"])
@@ -108,7 +121,7 @@ def test_only_unfinished_runs(status_folder: Write, capsys: pytest.CaptureFixtur
     folder = status_folder("a", state="running", epoch=1, epochs=2)
     assert main([str(folder)]) == 2
     assert capsys.readouterr().err == (
-        f"1 run not finished: {folder} (running, epoch 1 of 2).\nrlkd-table: No finished run in {folder}.\n"
+        f"1 run not finished:\n  {folder}  running, epoch 1 of 2\nrlkd-table: No finished run in {folder}.\n"
     )
 
 
