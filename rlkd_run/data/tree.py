@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from rlkd_run.config.datasets import FolderOptions
-from rlkd_run.data.splits import missing_splits
+from rlkd_run.data.splits import wrong_splits
 from rlkd_run.errors import ConfigError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -44,8 +44,8 @@ def read_tree(options: FolderOptions) -> Tree:
     files that are no images by their extension are passed over.
 
     Raises:
-        ConfigError: a split without classes, a class without images, or splits with different classes, all at once;
-            a folder that must not be read.
+        ConfigError: a split without classes, a class without images, a single class, or splits that are one or have
+            different classes, all at once; a folder that must not be read.
     """
     try:
         return _read_tree(options)
@@ -56,7 +56,7 @@ def read_tree(options: FolderOptions) -> Tree:
 
 def _read_tree(options: FolderOptions) -> Tree:
     root = Path(options.root).expanduser()
-    problems = missing_splits(options)
+    problems = wrong_splits(options)
     train = _classes(root, options.train_dir, "dataset.train_dir", problems)
     test = _classes(root, options.test_dir, "dataset.test_dir", problems)
     if train and test and train.keys() != test.keys():
@@ -66,6 +66,8 @@ def _read_tree(options: FolderOptions) -> Tree:
             if mine.keys() - other.keys()
         ]
         problems.append(f"{root}: the two splits must have the same classes; {'; '.join(differences)}.")
+    elif len(train) == 1:
+        problems.append(f"{root} has a single class ({', '.join(train)}): it takes two to tell images apart.")
     for split in (train, test):
         empty = [folder for folder in split.values() if not folder.files]
         if empty:
@@ -86,7 +88,7 @@ class _ClassFolder(NamedTuple):
 def _classes(root: Path, name: str, option: str, problems: list[str]) -> dict[str, _ClassFolder]:
     """The class folders of a split by name, sorted."""
     split = root / name
-    if not split.is_dir():  # which `missing_splits` has complained of
+    if not split.is_dir():  # which `wrong_splits` has complained of
         return {}
     names = sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and not entry.name.startswith("."))
     if not names:
