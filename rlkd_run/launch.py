@@ -10,6 +10,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
 from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
+from rlkd_run.same_images import changed_since, place_of
 
 
 def start(config: RunConfig, *, wait: bool = False) -> None:
@@ -75,6 +76,7 @@ def _distill(config: RunConfig, *, wait: bool) -> None:
     _announce(config)
     if finished(folder):
         print("finished  before; this is its result")
+        _warn_if_changed(folder, config, f"remove {folder} to have it trained anew, or give another series")
     else:
         from rlkd_run.experiment import distill
 
@@ -93,11 +95,17 @@ def _train_teacher(config: RunConfig) -> None:
     )
     if finished(folder):
         print("finished  before; this is its result")
+        _warn_if_changed(folder, config, f"remove {folder} to have it trained anew")
     else:
         from rlkd_run.experiment import train_teacher
 
         train_teacher(config)
     show(folder)
+
+
+def _warn_if_changed(folder: Path, config: RunConfig, remedy: str) -> None:
+    for changed in changed_since({folder: config.dataset}).values():
+        print(f"warning   the {changed} in {place_of(config.dataset)} have changed since it was trained: {remedy}")
 
 
 def show(folder: Path) -> None:

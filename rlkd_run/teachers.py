@@ -21,7 +21,7 @@ from rlkd_run.config.identity import (
     teacher_recipe,
 )
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.data.dataset import Dataset
+from rlkd_run.data.dataset import Dataset, fingerprint_of, images_record
 from rlkd_run.device import channels_last, describe, full_precision
 from rlkd_run.environment import provenance
 from rlkd_run.errors import about
@@ -38,6 +38,7 @@ from rlkd_run.nasty import Nasty
 from rlkd_run.objectives import Supervised
 from rlkd_run.record import RunFolder, finished
 from rlkd_run.results.reported import reported_teacher
+from rlkd_run.same_images import check_resumable, check_taught_by
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.teacher_weights import WEIGHTS, find_weights
@@ -96,7 +97,8 @@ def equip(
         phase: told of a training, before it begins or is waited for.
 
     Raises:
-        ConfigError: the given file does not fit, or does not hold weights.
+        ConfigError: the given file does not fit, or does not hold weights; a teacher that was trained before was
+            trained on other images.
         Interrupted, RunError: as `train`.
     """
     if is_published(config, model, dataset):
@@ -110,6 +112,18 @@ def equip(
         )
         phase("its teacher is being trained")
         path = train(config, dataset, device) / WEIGHTS
+    elif config.teacher.checkpoint is None:
+        remedy = f"remove it to have the teacher trained anew, or give teacher.checkpoint={path} to use it as it is"
+        check_taught_by(path.parent, fingerprint_of(dataset), config.dataset, remedy)
+    return load(config, model, path)
+
+
+def load(config: RunConfig, model: nn.Module, path: Path) -> Origin:
+    """Give a network that `build` made the weights in a file.
+
+    Raises:
+        ConfigError: the file does not fit, or does not hold weights.
+    """
     load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
     return Origin(str(path), file_hash(path))
 
@@ -134,7 +148,9 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
     with full_precision(), RunFolder(teacher_folder(config), wait=True) as folder:
         if finished(folder.path):  # by the process that was waited for
             return folder.path
-        folder.begin(config.to_dict())
+        images = fingerprint_of(dataset)
+        check_resumable(folder, images, config.dataset)
+        folder.begin(config.to_dict(), images=images)
         model = build(config, dataset, device)
         trainer = Trainer(
             _objective(config, model, dataset, device),
@@ -161,6 +177,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
                 },
                 "validation": history.best_and_last("val") if dataset.num_val else None,
                 "dataset": config.dataset.name,
+                "images": images_record(dataset),
                 "method": None,
                 "temperature": None,
                 "agent": None,
