@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +46,7 @@ from rlkd_run.teacher_weights import WEIGHTS, find_weights
 from rlkd_run.training import Trainer
 
 FAR_FROM_LITERATURE = 1.0  # percentage points
+DEVIATIONS = 3  # standard deviations from guessing within which a teacher may know nothing
 
 
 class Origin(NamedTuple):
@@ -212,11 +214,27 @@ def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: to
 
 
 def warn_if_far(config: RunConfig, dataset: Dataset, measured: Accuracy) -> None:
-    """Say so when a teacher is not the one that the literature distils from."""
+    """Say so when a teacher is not the one that the literature distils from, or seems to know nothing."""
     name = config.teacher.model
     literature = reported_teacher(name, dataset.name) if config.teacher.source == "zoo" else None
-    if literature is not None and abs(measured.top1 - literature.top1) > FAR_FROM_LITERATURE:
+    if literature is None:
+        if measured.top1 <= guessing_at_most(dataset.num_classes, dataset.num_test):
+            print(
+                f"warning   the teacher scores {measured.top1:.2f} % on {dataset.num_test} test images, and guessing "
+                f"among {dataset.num_classes} classes scores as much: its classes may be in another order, its images "
+                "normalised otherwise, its file the wrong one, or its training too short"
+            )
+    elif abs(measured.top1 - literature.top1) > FAR_FROM_LITERATURE:
         print(
             f"warning   the teacher scores {measured.top1:.2f} % on {dataset.num_test} test images; the literature "
             f"reports {literature.top1:.2f} % for {name} ({literature.source}): students' accuracies are not comparable"
         )
+
+
+def guessing_at_most(num_classes: int, num_images: int) -> float:
+    """The accuracy in percent that guessing exceeds in about one of a thousand tests.
+
+    Hits by guessing are binomial: their share is 1/C, give or take its standard deviation of sqrt((1/C)(1 - 1/C)/N).
+    """
+    chance = 1 / num_classes
+    return 100 * (chance + DEVIATIONS * math.sqrt(chance * (1 - chance) / num_images))
