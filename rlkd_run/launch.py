@@ -13,12 +13,13 @@ from rlkd_run.results.report import table_for
 from rlkd_run.same_images import changed_since, place_of
 
 
-def start(config: RunConfig, *, wait: bool = False) -> None:
+def start(config: RunConfig, *, wait: bool = False, images: str | None = None) -> None:
     """Carry out a configuration in this process.
 
     Args:
         config: what to do.
         wait: for another process that is at the same run, instead of raising.
+        images: for the tasks on a finished run, the folder that takes the place of the recorded one; None: none does.
 
     Raises:
         ConfigError, RunError, Interrupted: as the tasks do.
@@ -30,7 +31,7 @@ def start(config: RunConfig, *, wait: bool = False) -> None:
     else:
         from rlkd_run import inspection
 
-        getattr(inspection, config.task.name)(config)
+        getattr(inspection, config.task.name)(config, images)
 
 
 def start_together(configs: Sequence[RunConfig], *, wait: bool, note: Callable[[RunConfig, Exception], None]) -> int:
