@@ -78,6 +78,20 @@ def test_records_without_a_fingerprint_pass(rlkd_run: Callable[..., Ended]) -> N
     assert rlkd_run(*RUN, "seed=1").code == 0
 
 
+def test_an_auxiliary_teacher_that_saw_other_images(rlkd_run: Callable[..., Ended]) -> None:
+    image_tree(Path("images"))
+    run = [*RUN, "method=infoflow", "method.auxiliary=resnet14"]
+    assert rlkd_run(*run).code == 0
+    swap(Path("images/train"))
+    (auxiliary,) = Path("outputs/runs").glob("folder-resnet8-resnet14-*")
+    ended = rlkd_run(*run, "seed=1")
+    assert ended.code == 2
+    assert ended.err == (
+        f"rlkd-run: {auxiliary} was trained on other images than those in images now: remove it to have it distilled "
+        "anew.\n"
+    )
+
+
 @pytest.mark.parametrize(("task", "kind"), [("distill", "runs"), ("train_teacher", "teachers")])
 def test_nothing_goes_on_with_other_images(
     rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, task: str, kind: str
