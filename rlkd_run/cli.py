@@ -99,7 +99,7 @@ def _run(arguments: list[str]) -> int:
             return run_sweep(command)
         from rlkd_run.launch import start
 
-        start(command.runs[0])
+        start(command.runs[0], images=command.images)
         return 0
 
 

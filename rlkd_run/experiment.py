@@ -17,7 +17,7 @@ from rlkd_run.common import Common
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.data.dataset import Dataset, open_dataset
+from rlkd_run.data.dataset import Dataset, fingerprint_of, images_record, open_dataset
 from rlkd_run.departures import departures
 from rlkd_run.device import channels_last, describe, prepare
 from rlkd_run.environment import provenance
@@ -35,6 +35,7 @@ from rlkd_run.objectives import Distillation
 from rlkd_run.protocol import Batch, Needs
 from rlkd_run.record import RunFolder, finished
 from rlkd_run.results.reported import DATASETS
+from rlkd_run.same_images import check_resumable, check_taught_by
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.teacher_cache import check_place, teacher_for
@@ -86,13 +87,16 @@ def distillation(
     with RunFolder(run_folder(config), wait=wait) as folder:
         if finished(folder.path):  # by another process, since this one looked
             return
-        folder.begin(config.to_dict())
+        images = fingerprint_of(dataset)
+        check_resumable(folder, images, config.dataset)
+        folder.begin(config.to_dict(), images=images)
         auxiliary = auxiliary_run(config)
         if auxiliary is not None:
             place = run_folder(auxiliary)
             print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {place}", flush=True)
             folder.phase("its auxiliary teacher is being distilled")
             distill(auxiliary, wait=True)
+            check_taught_by(place, images, config.dataset, "remove it to have it distilled anew")
         origin = common.once(
             "weights",
             lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device, folder.phase),
@@ -139,6 +143,7 @@ def distillation(
                 **teachers_record(config, {**fit.facts["teacher"], "sha256": origin.sha256}),
                 "validation": history.best_and_last("val") if dataset.num_val else None,
                 "dataset": config.dataset.name,
+                "images": images_record(dataset),
                 "method": config.method.name,
                 "temperature": config.temperature.name,
                 "agent": config.choices["agent"] if config.uses_agent else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch import nn
 from rlkd_run import teachers
 from rlkd_run.auxiliary import STUDENT, taught_by
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.data.dataset import Dataset
+from rlkd_run.data.dataset import Dataset, images_record
 from rlkd_run.device import channels_last, prepare
 from rlkd_run.errors import ConfigError, RunError
 from rlkd_run.evaluation import Accuracy
@@ -24,23 +25,40 @@ from rlkd_run.models.build import build_model
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import load_weights, save_weights
 from rlkd_run.record import read_json
+from rlkd_run.results.notices import listed
+from rlkd_run.same_images import place_of
 from rlkd_run.teacher_weights import find_weights
 
 
-def evaluate(config: RunConfig) -> None:
+def evaluate(config: RunConfig, images: str | None) -> None:
     """Measure the student of ``run=FOLDER``, and its teacher if its weights are still there; print, and write JSON.
 
+    Args:
+        config: the run's folder, and the runtime of this command.
+        images: the folder that takes the place of the recorded one; None: none does.
+
     Raises:
-        ConfigError: the folder does not hold a finished distillation, or cannot be written; the numbers are printed.
+        ConfigError: the folder does not hold a finished distillation; its images are not there, or have other classes;
+            it cannot be written, and the numbers are printed.
     """
-    folder, stored = _finished_run(config)
+    folder, stored, record = _finished_run(config)
     device = prepare(config.runtime)
-    dataset = open_data(stored, device)
-    scores = {"student": _score(_student(stored, folder, dataset), dataset, stored, device)}
+    seen = _with_images(stored, folder, images)
+    dataset = open_data(seen, device)
+    print(f"images    {dataset.name}, dataset.root={place_of(seen.dataset)}", flush=True)
+    if record is not None and record["classes"] != dataset.class_names:
+        raise ConfigError(
+            f"dataset.root={place_of(seen.dataset)} has other classes than run={folder} was trained with: "
+            f"{_differences(record['classes'], dataset.class_names)}."
+        )
+    scores = {"student": _score(_student(stored, folder, images_record(dataset)), dataset, stored, device)}
     teaching = taught_by(stored)
     teacher = teachers.build(teaching, dataset, device)
-    if teachers.is_published(teaching, teacher, dataset) or find_weights(teaching) is not None:
-        teachers.equip(teaching, teacher, dataset, device)
+    published = teachers.is_published(teaching, teacher, dataset)
+    weights = None if published else find_weights(teaching)
+    if weights is not None:
+        teachers.load(teaching, teacher, weights)
+    if published or weights is not None:
         scores["teacher"] = _score(teacher, dataset, stored, device)
     else:
         print("teacher   its weights are no longer there: not measured")
@@ -57,24 +75,29 @@ def evaluate(config: RunConfig) -> None:
     print(f"written   {path}")
 
 
-def export(config: RunConfig) -> None:
+def export(config: RunConfig, images: str | None) -> None:
     """Write the student of ``run=FOLDER`` to ``FOLDER/export``: weights, a JSON card, and ONNX if asked for.
+
+    Args:
+        config: the run's folder, and the runtime of this command.
+        images: as `evaluate`; asked only if the run's record says nothing of its images, as of earlier versions.
 
     Raises:
         ConfigError: the folder does not hold a finished distillation, or cannot be written, or ONNX is asked for
             without its packages.
         RunError: torch's exporter to ONNX gives up; weights and card are written.
     """
-    folder, stored = _finished_run(config)
+    folder, stored, record = _finished_run(config)
     device = prepare(replace(config.runtime, device="cpu"))
-    dataset = open_data(stored, device)
-    student = _student(stored, folder, dataset)
+    if record is None:
+        record = images_record(open_data(_with_images(stored, folder, images), device))
+    student = _student(stored, folder, record)
     target = folder / "export"
     result = read_json(folder / "result.json")
     card = {
         "architecture": {"source": stored.student.source, "model": stored.student.model},
-        "classes": dataset.class_names,
-        "input": {"shape": list(dataset.image_shape), "mean": dataset.mean, "std": dataset.std},
+        "classes": record["classes"],
+        "input": {key: record[key] for key in ("shape", "mean", "std")},
         **{key: result[key] for key in ("dataset", "student", "teacher", "method", "temperature", "seed", "identity")},
     }
     with writing(str(target)):
@@ -82,26 +105,46 @@ def export(config: RunConfig) -> None:
         save_weights(student, target / STUDENT)
         write_atomically(target / "card.json", json.dumps(card, indent=1).encode())
     if config.task.onnx:
-        _write_onnx(student, dataset, target / "student.onnx")
+        _write_onnx(student, record["shape"], target / "student.onnx")
     print(f"written   {target}: {', '.join(sorted(path.name for path in target.iterdir()))}")
 
 
-def _finished_run(config: RunConfig) -> tuple[Path, RunConfig]:
-    """The folder and configuration of ``run=``; runtime and, if its data have moved, data folder of this command."""
+def _finished_run(config: RunConfig) -> tuple[Path, RunConfig, dict[str, Any] | None]:
+    """The folder and configuration of ``run=``, with the runtime of this command, and what it says of its images."""
     assert config.top.run is not None  # checked when the configuration was composed
     folder = Path(config.top.run)
     result = read_json(folder / "result.json")
     if result.get("task") != "distill" or not (folder / STUDENT).is_file():
         raise ConfigError(f"run={folder} is not the folder of a finished distillation.")
-    values: dict[str, Any] = result["config"]
-    if not Path(values["dataset"].get("root") or ".").exists():
-        values["dataset"]["root"] = config.dataset.root
-    return folder, replace(RunConfig.from_dict(values), runtime=config.runtime)
+    return folder, replace(RunConfig.from_dict(result["config"]), runtime=config.runtime), result.get("images")
 
 
-def _student(stored: RunConfig, folder: Path, dataset: Dataset) -> nn.Module:
+def _with_images(stored: RunConfig, folder: Path, images: str | None) -> RunConfig:
+    """The run's configuration for images that may have moved; its teacher is found by where they were."""
+    if images is not None:
+        values = stored.to_dict()
+        return RunConfig.from_dict({**values, "dataset": {**values["dataset"], "root": images}})
+    root = getattr(stored.dataset, "root", ".")
+    if not Path(root).expanduser().exists():
+        raise ConfigError(
+            f"run={folder} has its images in {root}, which is not there; dataset.root=FOLDER says where they are now."
+        )
+    return stored
+
+
+def _differences(before: list[str], now: list[str]) -> str:
+    more = [name for name in now if name not in before]
+    fewer = [name for name in before if name not in now]
+    words = [f"{what} {listed(names)}" for what, names in (("it adds", more), ("it lacks", fewer)) if names]
+    return ", ".join(words) or "it has them in another order"
+
+
+def _student(stored: RunConfig, folder: Path, record: Mapping[str, Any]) -> nn.Module:
     student = build_model(
-        stored.student.source, stored.student.model, dataset.num_classes, image_size=dataset.image_shape[1:]
+        stored.student.source,
+        stored.student.model,
+        len(record["classes"]),
+        image_size=tuple(record["shape"][1:]),
     )
     load_weights(student, folder / STUDENT, what="student")
     return student.eval()
@@ -112,14 +155,14 @@ def _score(model: nn.Module, dataset: Dataset, config: RunConfig, device: torch.
     return measure(model, dataset.test_batches(config.runtime.eval_batch_size))
 
 
-def _write_onnx(student: nn.Module, dataset: Dataset, path: Path) -> None:
+def _write_onnx(student: nn.Module, shape: Sequence[int], path: Path) -> None:
     """ONNX with a free batch size; input ``images`` normalised as the card says, output ``logits``."""
     try:
         import onnx  # noqa: F401
         import onnxscript
     except ModuleNotFoundError as error:
         raise ConfigError(f"task.onnx=true needs the package {error.name}: pip install 'rlkd-run[onnx]'.") from error
-    images = torch.zeros(2, *dataset.image_shape)
+    images = torch.zeros(2, *shape)
     batch = torch.export.Dim("batch")
     try:
         program = torch.onnx.export(

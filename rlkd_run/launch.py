@@ -13,14 +13,16 @@ from rlkd_run.missing_files import missing_files
 from rlkd_run.record import finished
 from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
+from rlkd_run.same_images import changed_since, place_of
 
 
-def start(config: RunConfig, *, wait: bool = False) -> None:
+def start(config: RunConfig, *, wait: bool = False, images: str | None = None) -> None:
     """Carry out a configuration in this process.
 
     Args:
         config: what to do.
         wait: for another process that is at the same run, instead of raising.
+        images: for the tasks on a finished run, the folder that takes the place of the recorded one; None: none does.
 
     Raises:
         ConfigError, RunError, Interrupted: as the tasks do.
@@ -33,7 +35,7 @@ def start(config: RunConfig, *, wait: bool = False) -> None:
         with uninterrupted():
             from rlkd_run import inspection
 
-        getattr(inspection, config.task.name)(config)
+        getattr(inspection, config.task.name)(config, images)
 
 
 def start_together(configs: Sequence[RunConfig], *, wait: bool, note: Callable[[RunConfig, Exception], None]) -> int:
@@ -95,6 +97,7 @@ def _distill(config: RunConfig, *, wait: bool) -> None:
     _announce(config)
     if done:
         print("finished  before; this is its result")
+        _warn_if_changed(folder, config, f"remove {folder} to have it trained anew, or give another series")
     else:
         with uninterrupted():
             from rlkd_run.experiment import distill
@@ -115,12 +118,18 @@ def _train_teacher(config: RunConfig) -> None:
     )
     if done:
         print("finished  before; this is its result")
+        _warn_if_changed(folder, config, f"remove {folder} to have it trained anew")
     else:
         with uninterrupted():
             from rlkd_run.experiment import train_teacher
 
         train_teacher(config)
     show(folder)
+
+
+def _warn_if_changed(folder: Path, config: RunConfig, remedy: str) -> None:
+    for changed in changed_since({folder: config.dataset}).values():
+        print(f"warning   the {changed} in {place_of(config.dataset)} have changed since it was trained: {remedy}")
 
 
 def show(folder: Path) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from rlkd_run.config.datasets import FolderOptions
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.archives import CIFAR10, CIFAR100
-from rlkd_run.data.splits import missing_splits
+from rlkd_run.data.splits import wrong_splits
 from rlkd_run.files import missing
 from rlkd_run.teacher_weights import find_weights
 
@@ -47,7 +47,7 @@ def _weights(run: RunConfig) -> list[str]:
 def _images(run: RunConfig) -> list[str]:
     options = run.dataset
     if isinstance(options, FolderOptions):
-        return missing_splits(options)
+        return wrong_splits(options)
     archive = _ARCHIVES.get(options.name)
     if archive is None or options.download or archive.find(options.root) is not None:
         return []

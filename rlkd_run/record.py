@@ -147,7 +147,7 @@ class RunFolder:
 
     def _is_bare(self) -> bool:
         """Whether nothing worth keeping was written: the mistake came to light before the first checkpoint."""
-        return self._made is not None and not finished(self.path) and not (self.path / "checkpoints").exists()
+        return self._made is not None and not finished(self.path) and not self.has_checkpoints()
 
     def _remove(self) -> None:
         """Leave the disk as it was found.
@@ -191,12 +191,25 @@ class RunFolder:
         text = "".join(traceback.format_exception(error))
         self.status("failed", message=str(error) or type(error).__name__, traceback=text)
 
-    def begin(self, config: Mapping[str, Any]) -> None:
-        """Say that the run is under way, and write its resolved configuration to ``config.yaml``."""
+    def noted(self, fact: str) -> Any:
+        """What the status says, of an earlier sitting as well; None: nothing."""
+        return self._status.get(fact)
+
+    def has_checkpoints(self) -> bool:
+        """Whether there may be something to go on from."""
+        return (self.path / "checkpoints").exists()
+
+    def begin(self, config: Mapping[str, Any], **facts: Any) -> None:
+        """Say that the run is under way, and write its resolved configuration to ``config.yaml``.
+
+        Args:
+            config: the resolved configuration.
+            facts: for the status, as in `status`.
+        """
         self._write("config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
         for outcome in ("message", "traceback"):  # of an earlier sitting
             self._status.pop(outcome, None)
-        self.phase(None)
+        self.status("running", phase=None, **facts)
 
     def phase(self, words: str | None) -> None:
         """Say in the status what the run is at while it trains no epoch of its own; None: nothing special."""

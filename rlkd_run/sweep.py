@@ -26,9 +26,11 @@ from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here, write_toget
 from rlkd_run.missing_files import missing_files
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
+from rlkd_run.results.notices import listed
 from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
 from rlkd_run.results.status import standing
+from rlkd_run.same_images import changed_since
 from rlkd_run.teacher_weights import find_weights
 from rlkd_run.tuning import objective_of, ranking, ranking_table, try_settings
 
@@ -58,6 +60,13 @@ def run_sweep(command: Command) -> int:
     else:
         before = {folder for folder in runs if finished(folder)}
         print(f"sweep     {len(runs)} runs, {len(before)} finished before", flush=True)
+        changed = changed_since({folder: runs[folder].dataset for folder in runs if folder in before})
+        if changed:
+            print(
+                f"warning   the images of {len(changed)} have changed since: remove these folders to have them trained "
+                f"anew, or give another series: {listed(map(str, changed))}",
+                flush=True,
+            )
         if len(runs) < len(command.runs):
             print(
                 f"note      {len(command.runs)} settings, but only {len(runs)} different: some of what is swept "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from rlkd_run.config.identity import (
     teacher_recipe,
 )
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.data.dataset import Dataset
+from rlkd_run.data.dataset import Dataset, fingerprint_of, images_record
 from rlkd_run.device import channels_last, describe, full_precision
 from rlkd_run.environment import provenance
 from rlkd_run.errors import ConfigError, about
@@ -38,12 +39,14 @@ from rlkd_run.nasty import Nasty
 from rlkd_run.objectives import Supervised
 from rlkd_run.record import RunFolder, finished
 from rlkd_run.results.reported import reported_teacher
+from rlkd_run.same_images import check_resumable, check_taught_by
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.teacher_weights import WEIGHTS, find_weights
 from rlkd_run.training import Trainer
 
 FAR_FROM_LITERATURE = 1.0  # percentage points
+DEVIATIONS = 3  # standard deviations from guessing within which a teacher may know nothing
 
 
 class Origin(NamedTuple):
@@ -96,7 +99,8 @@ def equip(
         phase: told of a training, before it begins or is waited for.
 
     Raises:
-        ConfigError: the given file, or that of a teacher who was trained before, does not fit or holds no weights.
+        ConfigError: the given file, or that of a teacher who was trained before, does not fit or holds no weights; a
+            teacher that was trained before was trained on other images.
         Interrupted, RunError: as `train`.
     """
     if is_published(config, model, dataset):
@@ -110,6 +114,18 @@ def equip(
         )
         phase("its teacher is being trained")
         path = train(config, dataset, device) / WEIGHTS
+    elif config.teacher.checkpoint is None:
+        remedy = f"remove it to have the teacher trained anew, or give teacher.checkpoint={path} to use it as it is"
+        check_taught_by(path.parent, fingerprint_of(dataset), config.dataset, remedy)
+    return load(config, model, path)
+
+
+def load(config: RunConfig, model: nn.Module, path: Path) -> Origin:
+    """Give a network that `build` made the weights in a file.
+
+    Raises:
+        ConfigError: the file, given or of a teacher who was trained before, does not fit or holds no weights.
+    """
     try:
         remarks = load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
     except ConfigError as error:
@@ -141,7 +157,9 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
     with full_precision(), RunFolder(teacher_folder(config), wait=True) as folder:
         if finished(folder.path):  # by the process that was waited for
             return folder.path
-        folder.begin(config.to_dict())
+        images = fingerprint_of(dataset)
+        check_resumable(folder, images, config.dataset)
+        folder.begin(config.to_dict(), images=images)
         model = build(config, dataset, device)
         trainer = Trainer(
             _objective(config, model, dataset, device),
@@ -169,6 +187,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
                 },
                 "validation": history.best_and_last("val") if dataset.num_val else None,
                 "dataset": config.dataset.name,
+                "images": images_record(dataset),
                 "method": None,
                 "temperature": None,
                 "agent": None,
@@ -203,11 +222,27 @@ def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: to
 
 
 def warn_if_far(config: RunConfig, dataset: Dataset, measured: Accuracy) -> None:
-    """Say so when a teacher is not the one that the literature distils from."""
+    """Say so when a teacher is not the one that the literature distils from, or seems to know nothing."""
     name = config.teacher.model
     literature = reported_teacher(name, dataset.name) if config.teacher.source == "zoo" else None
-    if literature is not None and abs(measured.top1 - literature.top1) > FAR_FROM_LITERATURE:
+    if literature is None:
+        if measured.top1 <= guessing_at_most(dataset.num_classes, dataset.num_test):
+            print(
+                f"warning   the teacher scores {measured.top1:.2f} % on {dataset.num_test} test images, and guessing "
+                f"among {dataset.num_classes} classes scores as much: its classes may be in another order, its images "
+                "normalised otherwise, its file the wrong one, or its training too short"
+            )
+    elif abs(measured.top1 - literature.top1) > FAR_FROM_LITERATURE:
         print(
             f"warning   the teacher scores {measured.top1:.2f} % on {dataset.num_test} test images; the literature "
             f"reports {literature.top1:.2f} % for {name} ({literature.source}): students' accuracies are not comparable"
         )
+
+
+def guessing_at_most(num_classes: int, num_images: int) -> float:
+    """The accuracy in percent that guessing exceeds in about one of a thousand tests.
+
+    Hits by guessing are binomial: their share is 1/C, give or take its standard deviation of sqrt((1/C)(1 - 1/C)/N).
+    """
+    chance = 1 / num_classes
+    return 100 * (chance + DEVIATIONS * math.sqrt(chance * (1 - chance) / num_images))

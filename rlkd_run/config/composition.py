@@ -66,6 +66,7 @@ class Command:
         launcher: the choice in Hydra's group ``hydra/launcher``; an experiment may make it as well.
         launcher_kind: whose launcher that is, whatever the choice is called: basic, joblib, submitit, ray.
         search: set where ``trials`` asks that settings be chosen, not all run.
+        images: what ``dataset.root`` was typed as; None: nobody did, and it is what the yaml files say.
     """
 
     runs: list[RunConfig]
@@ -75,6 +76,7 @@ class Command:
     launcher: str
     launcher_kind: str
     search: Search | None = None
+    images: str | None = None
 
 
 def compose_command(
@@ -144,7 +146,9 @@ def compose_command(
         raise ConfigError(dict.fromkeys(problems))
     if len(searches) > 1 and any(searches):
         raise ConfigError("trials searches one experiment at a time.")
-    return Command(runs, first_jobs[0], is_sweep, fixed, launcher, launcher_kind, searches[0])
+    root_is_typed = any(override.key_or_group == "dataset.root" for override in own)
+    images = runs[0].dataset.root if root_is_typed and runs else None
+    return Command(runs, first_jobs[0], is_sweep, fixed, launcher, launcher_kind, searches[0], images)
 
 
 def compose_first(command: Command) -> DictConfig:

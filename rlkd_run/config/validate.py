@@ -25,7 +25,7 @@ def contradictions(config: RunConfig) -> list[str]:
         _method(config, problems)
     _objective(config, problems)
     _runtime(config, problems)
-    _series(config, problems)
+    _places(config, problems)
     _task(config, problems)
     return problems
 
@@ -151,7 +151,14 @@ def _runtime(config: RunConfig, problems: list[str]) -> None:
         )
 
 
-def _series(config: RunConfig, problems: list[str]) -> None:
+def _places(config: RunConfig, problems: list[str]) -> None:
+    for key, value, what in (
+        ("dataset.root", getattr(config.dataset, "root", None), "the folder of the images"),
+        ("output_root", config.top.output_root, "a folder for run folders and trained teachers"),
+        ("series", config.top.series, "a folder below output_root"),
+    ):
+        if value is not None and not value.strip():
+            problems.append(f"{key} is empty: it names {what}.")
     series = Path(config.top.series)
     if series.is_absolute() or ".." in series.parts:
         problems.append(

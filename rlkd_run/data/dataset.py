@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from torch import Tensor
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
 from rlkd_run.config.datasets import DatasetOptions, FolderOptions
 from rlkd_run.config.registry import DATASETS
+from rlkd_run.data.fingerprint import Fingerprint
 from rlkd_run.protocol import Batch, MixPlan
 
 
@@ -158,6 +159,29 @@ class Dataset(Protocol):
     def probe_batch(self) -> Batch | None:
         """The probe images as one batch, not augmented; None if none were set aside."""
         ...
+
+
+@runtime_checkable
+class Fingerprinted(Protocol):
+    """A `Dataset` of files that nobody has published, and that may be others the next time."""
+
+    fingerprint: Fingerprint
+
+
+def fingerprint_of(dataset: Dataset) -> Fingerprint | None:
+    """What tells whether its files are still the same; None where they are checked against published sums."""
+    return dataset.fingerprint if isinstance(dataset, Fingerprinted) else None
+
+
+def images_record(dataset: Dataset) -> dict[str, Any]:
+    """What the record of a trained network says of its images: all that it takes to use the network elsewhere."""
+    return {
+        "shape": list(dataset.image_shape),
+        "mean": list(dataset.mean),
+        "std": list(dataset.std),
+        "classes": list(dataset.class_names),
+        "fingerprint": fingerprint_of(dataset),
+    }
 
 
 def open_dataset(

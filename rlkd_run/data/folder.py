@@ -66,6 +66,7 @@ class FolderDataset:
         self.image_shape = (3, options.image_size, options.image_size)
         self.mean = list(options.mean)
         self.std = list(options.std)
+        self.fingerprint = tree.fingerprint
         self.num_train, self.num_test, self.num_val = len(split.train), len(test), len(split.val)
         self._options = options
         self._pipeline = _Pipeline(options, loading)

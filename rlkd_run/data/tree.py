@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +9,11 @@ import torch
 from torch import Tensor
 
 from rlkd_run.config.datasets import FolderOptions
-from rlkd_run.data.splits import missing_splits
+from rlkd_run.data.classes import EXTENSIONS, Split, class_folders
+from rlkd_run.data.fingerprint import Fingerprint, fingerprint
+from rlkd_run.data.splits import wrong_splits
 from rlkd_run.errors import ConfigError
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 _SHOWN = 3
 
 
@@ -35,17 +35,15 @@ class Tree(NamedTuple):
     train: LabelledFiles
     test: LabelledFiles
     class_names: list[str]
+    fingerprint: Fingerprint
 
 
 def read_tree(options: FolderOptions) -> Tree:
-    """List the images of both splits.
-
-    A class is a folder below the split's folder; its images lie in it at any depth. Names that start with a dot and
-    files that are no images by their extension are passed over.
+    """List the images of both splits, as `class_folders` finds them.
 
     Raises:
-        ConfigError: a split without classes, a class without images, or splits with different classes, all at once;
-            a folder that must not be read.
+        ConfigError: a split without classes, a class without images, a single class, or splits that are one or have
+            different classes, all at once; a folder or file that must not be read.
     """
     try:
         return _read_tree(options)
@@ -56,7 +54,7 @@ def read_tree(options: FolderOptions) -> Tree:
 
 def _read_tree(options: FolderOptions) -> Tree:
     root = Path(options.root).expanduser()
-    problems = missing_splits(options)
+    problems = wrong_splits(options)
     train = _classes(root, options.train_dir, "dataset.train_dir", problems)
     test = _classes(root, options.test_dir, "dataset.test_dir", problems)
     if train and test and train.keys() != test.keys():
@@ -66,6 +64,8 @@ def _read_tree(options: FolderOptions) -> Tree:
             if mine.keys() - other.keys()
         ]
         problems.append(f"{root}: the two splits must have the same classes; {'; '.join(differences)}.")
+    elif len(train) == 1:
+        problems.append(f"{root} has a single class ({', '.join(train)}): it takes two to tell images apart.")
     for split in (train, test):
         empty = [folder for folder in split.values() if not folder.files]
         if empty:
@@ -75,41 +75,21 @@ def _read_tree(options: FolderOptions) -> Tree:
             )
     if problems:
         raise ConfigError(problems)
-    return Tree(_labelled(train), _labelled(test), list(train))
+    return Tree(_labelled(train), _labelled(test), list(train), fingerprint(train, test))
 
 
-class _ClassFolder(NamedTuple):
-    path: Path
-    files: list[Path]
-
-
-def _classes(root: Path, name: str, option: str, problems: list[str]) -> dict[str, _ClassFolder]:
-    """The class folders of a split by name, sorted."""
+def _classes(root: Path, name: str, option: str, problems: list[str]) -> Split:
     split = root / name
-    if not split.is_dir():  # which `missing_splits` has complained of
+    if not split.is_dir():  # which `wrong_splits` has complained of
         return {}
-    names = sorted(entry.name for entry in os.scandir(split) if entry.is_dir() and not entry.name.startswith("."))
-    if not names:
+    found = class_folders(split)
+    if not found:
         problems.append(f"{option}={name}: {split} holds no folder; it should hold one folder of images a class.")
-    return {name: _ClassFolder(split / name, _images(split / name)) for name in names}
+    return found
 
 
-def _images(folder: Path) -> list[Path]:
-    found = []
-    for parent, folders, files in os.walk(folder, onerror=_refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name) for name in files if name.lower().endswith(EXTENSIONS) and not name.startswith(".")
-        ]
-    return sorted(found)
-
-
-def _refuse(error: OSError) -> None:
-    raise error  # `os.walk` would pass over what it cannot read
-
-
-def _labelled(classes: dict[str, _ClassFolder]) -> LabelledFiles:
-    files = [file for folder in classes.values() for file in folder.files]
+def _labelled(classes: Split) -> LabelledFiles:
+    files = [Path(file) for folder in classes.values() for file in folder.files]
     counts = torch.tensor([len(folder.files) for folder in classes.values()])
     return LabelledFiles(files, torch.repeat_interleave(torch.arange(len(counts)), counts))
 

@@ -135,8 +135,8 @@ def test_test_images_are_scaled_and_cropped_in_the_middle(image_tree: Tree, open
 
 
 def test_training_images_are_random_crops(image_tree: Tree, open_tree: Opener) -> None:
-    root = image_tree(classes=1, images=1, side=16, equal=True)
-    plain = {"mean": [0.0] * 3, "std": [1 / 255] * 3, "image_size": 16, "min_scale": 1.0}
+    root = image_tree(classes=2, images=1, side=16, equal=True)
+    plain = {"mean": [0.0] * 3, "std": [1 / 255] * 3, "image_size": 16, "min_scale": 1.0, "train_limit": 1}
     with Image.open(root / "train/class0/0.png") as image:
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
     seen = {True: 0, False: 0}
@@ -166,7 +166,7 @@ def test_limits_validation_and_probe_images(image_tree: Tree, open_tree: Opener)
     assert torch.equal(held.target, torch.arange(3))
     assert torch.equal(probe.target, torch.tensor([0, 1]))
     # Image 2 of each class is held out, image 1 of the first two is a probe; as if they were test images.
-    whole = open_tree(Path("images"), test_dir="train", train_dir="train")
+    whole = open_tree(Path("images"), train_dir="val", test_dir="train")
     (everything,) = whole.test_batches(12)
     assert torch.equal(held.images, everything.images[torch.tensor([2, 6, 10])])
     assert torch.equal(probe.images, everything.images[torch.tensor([1, 5])])

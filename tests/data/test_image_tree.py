@@ -52,6 +52,17 @@ def two_at_once(root: Path) -> Any:
     empty(root / "train/class0")
 
 
+def one_class(root: Path) -> Any:
+    for label in (1, 2):
+        for split in ("train", "val"):
+            shutil.rmtree(root / f"{split}/class{label}")
+
+
+def one_split(root: Path) -> Any:
+    shutil.rmtree(root / "val")
+    (root / "val").symlink_to("train")
+
+
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
@@ -70,9 +81,21 @@ def two_at_once(root: Path) -> Any:
             two_at_once,
             [["same classes", "only in train: class1"], ["no image", "train/class0"]],
         ),
+        (one_class, [["images has a single class (class0)"]]),
+        (one_split, [["dataset.test_dir=val is the folder of dataset.train_dir=train"]]),
         (lambda root: shutil.rmtree(root), [["dataset.root=images is not a folder", "train/"]]),
     ],
-    ids=["empty class", "empty classes", "no split", "no classes", "other classes", "two at once", "no root"],
+    ids=[
+        "empty class",
+        "empty classes",
+        "no split",
+        "no classes",
+        "other classes",
+        "two at once",
+        "one class",
+        "one split",
+        "no root",
+    ],
 )
 def test_trees(image_tree: Tree, open_tree: Opener, spoil: Callable[[Path], Any], expected: list[list[str]]) -> None:
     root = image_tree()
@@ -114,6 +137,7 @@ def test_options_that_ask_for_too_much(image_tree: Tree, open_tree: Opener) -> N
         ({"probe_images": 10}, ["10 probe images", "only 9"]),
         ({"resize": 15}, ["dataset.resize=15", "dataset.image_size=16"]),
         ({"val_split": 0.1}, ["dataset.val_split=0.1"]),
+        ({"test_dir": "./train/"}, ["dataset.test_dir=./train/ is the folder of dataset.train_dir=train"]),
     ):
         (problem,) = problems(lambda changes=changes: open_tree(root, **changes))  # type: ignore[misc]
         assert all(word in problem for word in words), problem

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
+from pictures import FOLDER, image_tree
 from support import TINY, Ended
 
 from rlkd_run.config.composition import compose_command
@@ -32,22 +32,6 @@ def assert_refused(ended: Ended, before: set[Path], *words: str) -> None:
     for word in words:
         assert word in lines[0]
     assert everything() == before
-
-
-def image_tree(root: Path, classes: int = 3, images: int = 4) -> Path:
-    for split in ("train", "val"):
-        for label in range(classes):
-            folder = root / split / f"class{label}"
-            folder.mkdir(parents=True)
-            for number in range(images):
-                Image.new("RGB", (20 + number, 24), (80 * label, 40 * number, 10)).save(folder / f"{number}.png")
-    return root
-
-
-FOLDER = [
-    "dataset=folder", "dataset.root=images", "dataset.image_size=16", "dataset.resize=18", "teacher=resnet8",
-    "student=resnet8", "recipe.epochs=2", "recipe.batch_size=4", "runtime.num_threads=1", "runtime.num_workers=0",
-]  # fmt: skip
 
 
 @pytest.mark.parametrize(
