@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from rlkd_run.branches import Branches, WeightGradients
@@ -242,11 +243,15 @@ class Distillation:
         return self.policy.metrics()
 
     def state_dict(self) -> dict[str, Any]:
-        """Student, method and policy; the teacher does not change."""
+        """Student, method and policy; the teacher does not change.
+
+        What the policy trains with the student is here whether or not its own `Policy.state_dict` tells.
+        """
         return {
             "model": self.model.state_dict(),
             "method": self.method.state_dict(),
             "policy": self.policy.state_dict(),
+            "trainables": [parameter.detach() for parameter in self.policy.trainables()],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -254,3 +259,7 @@ class Distillation:
         self.model.load_state_dict(state["model"])
         self.method.load_state_dict(state["method"])
         self.policy.load_state_dict(state["policy"])
+        if "trainables" in state:  # an earlier form has those of the built-in policies in the policy's part alone
+            with torch.no_grad():
+                for parameter, value in zip(self.policy.trainables(), state["trainables"], strict=True):
+                    parameter.copy_(value)
