@@ -8,6 +8,7 @@ from pathlib import Path
 from rlkd_run.config.identity import run_folder, teacher_folder
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
+from rlkd_run.own_code import tell_if_changed
 from rlkd_run.record import finished
 from rlkd_run.results.report import table_for
 
@@ -75,6 +76,7 @@ def _distill(config: RunConfig, *, wait: bool) -> None:
     _announce(config)
     if finished(folder):
         print("finished  before; this is its result")
+        tell_if_changed([config])
     else:
         from rlkd_run.experiment import distill
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rlkd_run.branches import Branches, WeightGradients
+from rlkd_run.contract import WatchedTemperatures, check_parts, check_temperatures, name_of, reads_none
 from rlkd_run.methods.base import Method, cross_entropy, trained
 from rlkd_run.models.features import Network
 from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Outputs, Situation
@@ -39,6 +40,10 @@ class Objective(Protocol):
     model: nn.Module
     network: Network  # the model with what is asked of it
     phases: tuple[Phase, ...]
+
+    @property
+    def sets_temperatures(self) -> str | None:
+        """Who sets the temperatures in this epoch, as messages say it; None: there are none."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Everything that the optimiser trains, the network's parameters in the first group.
@@ -87,6 +92,7 @@ class Supervised:
     """
 
     phases: tuple[Phase, ...] = ()
+    sets_temperatures: str | None = None
 
     def __init__(self, network: Network, beside: Branches = NOTHING_BESIDE) -> None:
         self.network = network
@@ -147,6 +153,7 @@ class Distillation:
         policy: gives the temperatures.
         probe_loss: measures the student on images set aside; called only if the policy asks.
         beside: what can be done beside the rest of a step.
+        watched: whether it is told, after the first step, if the method has read no temperature.
 
     Attributes:
         answers: what is asked for the teacher's outputs: the network itself, unless its answers are kept.
@@ -160,6 +167,8 @@ class Distillation:
         policy: Policy,
         probe_loss: Callable[[], Tensor],
         beside: Branches = NOTHING_BESIDE,
+        *,
+        watched: bool = False,
     ) -> None:
         self.student = self.network = student
         self.model = student.model
@@ -170,9 +179,15 @@ class Distillation:
         self.answers: Teacher = LiveTeacher(teacher)
         self.phases = method.phases()
         self._beside = beside
+        self._watched = watched
         self._from_labels = Supervised(student, beside)
         self._is_taught = True  # in this epoch
         teacher.model.eval().requires_grad_(False)
+
+    @property
+    def sets_temperatures(self) -> str | None:
+        """The policy; in a phase on labels alone, nobody."""
+        return name_of(type(self.policy)) if self._is_taught else None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The student's, the method's and the policy's."""
@@ -209,19 +224,23 @@ class Distillation:
         student = self.student(batch.images)
         self._beside.join()
         mixed = None if batch.mix is None else batch.mix.weight < 1
-        temperatures = self.policy.temperatures(
-            Observation(
-                self.method.teacher_logits(teacher),
-                self.method.student_logits(student),
-                batch.target,
-                batch.index,
-                mixed,
-                epoch,
-                step,
-                position,
-            )
+        observation = Observation(
+            self.method.teacher_logits(teacher),
+            self.method.student_logits(student),
+            batch.target,
+            batch.index,
+            mixed,
+            epoch,
+            step,
+            position,
         )
-        parts = self.method(student, teacher, batch, temperatures, epoch)
+        temperatures = check_temperatures(self.policy, self.policy.temperatures(observation), len(batch.target))
+        shown = WatchedTemperatures(*temperatures) if self._watched else temperatures
+        parts = check_parts(self.method, self.method(student, teacher, batch, shown, epoch))
+        if isinstance(shown, WatchedTemperatures):
+            self._watched = False
+            if not shown.was_read:
+                print(f"note      {reads_none(self.method)}", flush=True)
         return StepLosses(parts, student.logits, temperatures.student)
 
     def after_update(self, batch: Batch) -> None:
