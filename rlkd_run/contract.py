@@ -74,14 +74,17 @@ def check_parts(method: object, given: Any) -> dict[str, Tensor]:
     Raises:
         ConfigError: it is not a dict of 0-dim tensors.
     """
-    where = f"{name_of(type(method))}.forward must return a dict of the loss's parts, each a 0-dim tensor by its name"
     if not isinstance(given, dict) or not given:
-        raise ConfigError(f"{where}, and returned {_described(given)}.")
+        raise ConfigError(f"{_gives_parts(method)}, and returned {_described(given)}.")
     for name, part in given.items():
         if not isinstance(part, Tensor) or part.dim():
             hint = "; its mean over the batch, say, is 0-dim" if isinstance(part, Tensor) else ""
-            raise ConfigError(f"{where}, and returned {_described(part)} as '{name}'{hint}.")
+            raise ConfigError(f"{_gives_parts(method)}, and returned {_described(part)} as '{name}'{hint}.")
     return given
+
+
+def _gives_parts(method: object) -> str:
+    return f"{name_of(type(method))}.forward must return a dict of the loss's parts, each a 0-dim tensor by its name"
 
 
 def reads_none(method: object) -> str:

@@ -54,7 +54,7 @@ class Entry:
         try:
             found = importlib.import_module(module)
         except ModuleNotFoundError as error:
-            if not module.startswith(str(error.name)):  # something that the module itself needs
+            if not f"{module}.".startswith(f"{error.name}."):  # something that the module itself needs
                 raise
             raise ConfigError(f"{told}, but there is no module named {error.name}.") from error
         if not hasattr(found, attribute):
