@@ -17,6 +17,7 @@ from rlkd_run.common import Common
 from rlkd_run.config.identity import cell_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.contract import built
 from rlkd_run.data.dataset import Dataset, fingerprint_of, images_record, open_dataset
 from rlkd_run.departures import departures
 from rlkd_run.device import channels_last, describe, prepare
@@ -25,13 +26,14 @@ from rlkd_run.errors import about
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.fit import Fit, evaluations
 from rlkd_run.layer_rates import layer_rates
-from rlkd_run.methods.base import Setting
+from rlkd_run.methods.base import Method, Setting
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
 from rlkd_run.models.features import Network
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import save_weights
 from rlkd_run.objectives import Distillation
+from rlkd_run.own_code import keep_version, own_code
 from rlkd_run.protocol import Batch, Needs
 from rlkd_run.record import RunFolder, finished
 from rlkd_run.results.reported import DATASETS
@@ -40,7 +42,7 @@ from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.teacher_cache import check_place, teacher_for
 from rlkd_run.teacher_weights import find_weights
-from rlkd_run.temperature.base import PolicySetting
+from rlkd_run.temperature.base import Policy, PolicySetting
 from rlkd_run.training import Trainer
 
 
@@ -76,6 +78,7 @@ def distillation(
         Interrupted, RunError: as `Fit.run`; what was reached is kept.
     """
     device = prepare(config.runtime)
+    code = own_code(config)  # now: it is about to be imported, and a teacher may take hours
     probe_images = _probe_images(config)
     dataset = common.once(("data", probe_images), lambda: open_data(config, device))
     # Everything is put together before a teacher is trained, so that a mistake costs no teacher.
@@ -115,6 +118,7 @@ def distillation(
         else:
             test = dataset.test_batches(config.runtime.eval_batch_size)
             fit.facts["teacher"] = common.once("accuracy", lambda: evaluate(teacher, test))._asdict()
+        keep_version(fit.facts, code, label)
         measured = Accuracy(**fit.facts["teacher"])
         if common.first("told"):
             print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
@@ -155,6 +159,7 @@ def distillation(
                 # It takes a composition, and is for what is held against the literature.
                 "departures": departures(config) if config.dataset.name in DATASETS else None,
                 "choices": config.choices,
+                "own_code": fit.facts["own_code"],
                 **provenance(describe(device)),
             }
         )
@@ -213,10 +218,13 @@ def build(config: RunConfig, dataset: Dataset, teacher: nn.Module, device: torch
     setting = Setting(
         student, teacher, dataset.num_classes, dataset.num_train, dataset.image_shape, config.recipe.epochs
     )
-    method = method_class(config.method, setting).to(device)
+    method = built(method_class, Method, config.method, setting).to(device)
     steps = -(-dataset.num_train // config.recipe.batch_size)
-    policy = TEMPERATURES[config.temperature.name].load()(
-        config.temperature, PolicySetting(config, dataset.num_classes, dataset.num_train, steps, device)
+    policy = built(
+        TEMPERATURES[config.temperature.name].load(),
+        Policy,
+        config.temperature,
+        PolicySetting(config, dataset.num_classes, dataset.num_train, steps, device),
     )
     return Distillation(
         _with_features("student", student, method_class.needs, dataset, config.runtime.precision),
@@ -225,6 +233,7 @@ def build(config: RunConfig, dataset: Dataset, teacher: nn.Module, device: torch
         policy,
         lambda: probe_loss(student, dataset.probe_batch()),
         Branches(device if config.runtime.branches else None),
+        watched=config.uses_temperature and config.temperature.name != "fixed",
     )
 
 

@@ -125,8 +125,8 @@ class Fit:
             self.facts = state["facts"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise RunError(
-                f"The checkpoints in {self.checkpoints.folder} do not fit this run: another version of rlkd-run wrote "
-                "them. Finish the run with that version, or remove the folder to start anew."
+                f"The checkpoints in {self.checkpoints.folder} do not fit this run: another version of rlkd-run, or "
+                "of your own code, wrote them. Finish the run with that version, or remove the folder to start anew."
             ) from error
         self._has_checkpoint = True
         self._write_history()  # the sitting before may have ended between a checkpoint and these
@@ -151,7 +151,8 @@ class Fit:
 
         Raises:
             Interrupted: a signal asked for it; everything is saved.
-            RunError: the loss is not finite, or a checkpoint could not be written; the last good one is kept.
+            RunError: the loss or a temperature is not finite, or a checkpoint could not be written; the last good one
+                is kept.
         """
         trainer = self.trainer
         with ExitStack() as stack:
@@ -204,14 +205,27 @@ class Fit:
             bar.close()
 
     def _check_finite(self) -> None:
-        step = self.trainer.bad_step()
-        if step is not None:
-            epoch = self.trainer.epoch + (1 if self.trainer.step else 0)
-            kept = f" The last good state is in {self.checkpoints.folder}." if self.history.rows else ""
-            raise RunError(
-                f"The loss is not finite since step {step + 1} of epoch {epoch}; "
-                f"a smaller {self.lr_option} usually helps.{kept}"
+        trainer = self.trainer
+        step, temperature = trainer.bad_step(), trainer.bad_temperature()
+        policy = trainer.objective.sets_temperatures
+        epoch = trainer.epoch + (1 if trainer.step else 0)
+        if temperature is not None and (step is None or temperature[0] <= step):
+            told = (
+                f"{policy} gives temperatures that are not positive and finite since step {temperature[0] + 1} of "
+                f"epoch {epoch}, e.g. {temperature[1]:g}."
             )
+        elif step is not None:
+            first = step * trainer.loader.batch_size
+            beside = policy is not None and math.isnan(trainer.instances.temperatures[first])
+            told = (
+                f"The loss is not finite since step {step + 1} of epoch {epoch}"
+                + (f", nor is the temperature that {policy} gives" if beside else "")
+                + f"; a smaller {self.lr_option} usually helps."
+            )
+        else:
+            return
+        kept = f" The last good state is in {self.checkpoints.folder}." if self.history.rows else ""
+        raise RunError(told + kept)
 
     def _save(self) -> None:
         self._check_finite()

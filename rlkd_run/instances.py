@@ -65,6 +65,20 @@ class Instances:
         """The temperatures noted so far, on the device; none where there is no teacher."""
         return self.temperatures[torch.isfinite(self.temperatures)]
 
+    def impossible(self) -> tuple[int, float] | None:
+        """The first temperature noted that no softmax can have, though the student's logits were finite.
+
+        Waits for the device. A 0-dim one that is NaN cannot be told from none.
+
+        Returns:
+            Position of its instance in the epoch, and the temperature; None where all are positive and finite.
+        """
+        wrong = ~((self.temperatures > 0) & torch.isfinite(self.temperatures))
+        shown = torch.isfinite(self.entropies) | ~torch.isnan(self.temperatures)
+        bad = wrong & shown
+        first = int(bad.int().argmax())
+        return (first, float(self.temperatures[first])) if bad[first] else None
+
     def profile(self) -> dict[str, float]:
         """How the temperature was spread over the instances of the epoch. Waits for the device.
 

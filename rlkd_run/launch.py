@@ -10,6 +10,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
 from rlkd_run.interrupt import uninterrupted
 from rlkd_run.missing_files import missing_files
+from rlkd_run.own_code import tell_if_changed
 from rlkd_run.record import finished
 from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
@@ -98,6 +99,7 @@ def _distill(config: RunConfig, *, wait: bool) -> None:
     if done:
         print("finished  before; this is its result")
         _warn_if_changed(folder, config, f"remove {folder} to have it trained anew, or give another series")
+        tell_if_changed([config])
     else:
         with uninterrupted():
             from rlkd_run.experiment import distill

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from rlkd_run.branches import Branches, WeightGradients
+from rlkd_run.contract import WatchedTemperatures, check_parts, check_temperatures, name_of, reads_none
 from rlkd_run.methods.base import Method, cross_entropy, trained
 from rlkd_run.models.features import Network
 from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Outputs, Situation
@@ -38,6 +40,10 @@ class Objective(Protocol):
     model: nn.Module
     network: Network  # the model with what is asked of it
     phases: tuple[Phase, ...]
+
+    @property
+    def sets_temperatures(self) -> str | None:
+        """Who sets the temperatures in this epoch, as messages say it; None: there are none."""
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Everything that the optimiser trains, the network's parameters in the first group.
@@ -86,6 +92,7 @@ class Supervised:
     """
 
     phases: tuple[Phase, ...] = ()
+    sets_temperatures: str | None = None
 
     def __init__(self, network: Network, beside: Branches = NOTHING_BESIDE) -> None:
         self.network = network
@@ -146,6 +153,7 @@ class Distillation:
         policy: gives the temperatures.
         probe_loss: measures the student on images set aside; called only if the policy asks.
         beside: what can be done beside the rest of a step.
+        watched: whether it is told, after the first step, if the method has read no temperature.
 
     Attributes:
         answers: what is asked for the teacher's outputs: the network itself, unless its answers are kept.
@@ -159,6 +167,8 @@ class Distillation:
         policy: Policy,
         probe_loss: Callable[[], Tensor],
         beside: Branches = NOTHING_BESIDE,
+        *,
+        watched: bool = False,
     ) -> None:
         self.student = self.network = student
         self.model = student.model
@@ -169,9 +179,15 @@ class Distillation:
         self.answers: Teacher = LiveTeacher(teacher)
         self.phases = method.phases()
         self._beside = beside
+        self._watched = watched
         self._from_labels = Supervised(student, beside)
         self._is_taught = True  # in this epoch
         teacher.model.eval().requires_grad_(False)
+
+    @property
+    def sets_temperatures(self) -> str | None:
+        """The policy; in a phase on labels alone, nobody."""
+        return name_of(type(self.policy)) if self._is_taught else None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The student's, the method's and the policy's."""
@@ -208,19 +224,23 @@ class Distillation:
         student = self.student(batch.images)
         self._beside.join()
         mixed = None if batch.mix is None else batch.mix.mixed
-        temperatures = self.policy.temperatures(
-            Observation(
-                self.method.teacher_logits(teacher),
-                self.method.student_logits(student),
-                batch.target,
-                batch.index,
-                mixed,
-                epoch,
-                step,
-                position,
-            )
+        observation = Observation(
+            self.method.teacher_logits(teacher),
+            self.method.student_logits(student),
+            batch.target,
+            batch.index,
+            mixed,
+            epoch,
+            step,
+            position,
         )
-        parts = self.method(student, teacher, batch, temperatures, epoch)
+        temperatures = check_temperatures(self.policy, self.policy.temperatures(observation), len(batch.target))
+        shown = WatchedTemperatures(*temperatures) if self._watched else temperatures
+        parts = check_parts(self.method, self.method(student, teacher, batch, shown, epoch))
+        if isinstance(shown, WatchedTemperatures):
+            self._watched = False
+            if not shown.was_read:
+                print(f"note      {reads_none(self.method)}", flush=True)
         return StepLosses(parts, student.logits, temperatures.student)
 
     def after_update(self, batch: Batch) -> None:
@@ -242,11 +262,15 @@ class Distillation:
         return self.policy.metrics()
 
     def state_dict(self) -> dict[str, Any]:
-        """Student, method and policy; the teacher does not change."""
+        """Student, method and policy; the teacher does not change.
+
+        What the policy trains with the student is here whether or not its own `Policy.state_dict` tells.
+        """
         return {
             "model": self.model.state_dict(),
             "method": self.method.state_dict(),
             "policy": self.policy.state_dict(),
+            "trainables": [parameter.detach() for parameter in self.policy.trainables()],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -254,3 +278,7 @@ class Distillation:
         self.model.load_state_dict(state["model"])
         self.method.load_state_dict(state["method"])
         self.policy.load_state_dict(state["policy"])
+        if "trainables" in state:  # an earlier form has those of the built-in policies in the policy's part alone
+            with torch.no_grad():
+                for parameter, value in zip(self.policy.trainables(), state["trainables"], strict=True):
+                    parameter.copy_(value)

@@ -24,6 +24,7 @@ from rlkd_run.grouping import cohorts
 from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, ignore_more_of, stop_at_once
 from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here, write_together
 from rlkd_run.missing_files import missing_files
+from rlkd_run.own_code import tell_if_changed
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
 from rlkd_run.results.notices import listed
@@ -57,6 +58,7 @@ def run_sweep(command: Command) -> int:
         before: set[Path] = set()
         carry_out = partial(_carry_out, command=command, before=before, begun=set())
         runs = try_settings(command.search, objective, carry_out)
+        _tell_if_code_changed(runs, before)
     else:
         before = {folder for folder in runs if finished(folder)}
         print(f"sweep     {len(runs)} runs, {len(before)} finished before", flush=True)
@@ -73,6 +75,7 @@ def run_sweep(command: Command) -> int:
                 "changes no result, and its last value is taken",
                 flush=True,
             )
+        _tell_if_code_changed(runs, before)
         _carry_out(runs, command=command, before=before, begun=set())
     done = [folder for folder in runs if finished(folder)]
     if done:
@@ -81,6 +84,11 @@ def run_sweep(command: Command) -> int:
         print(f"\n{ranking_table(ranking(runs, objective), objective)}")
     print(f"\n{_summary(runs, before)}", flush=True)
     return 0 if len(done) == len(runs) else 1
+
+
+def _tell_if_code_changed(runs: Mapping[Path, RunConfig], before: set[Path]) -> None:
+    """Of the distillations that were finished before; a teacher's weights are its own, whatever is registered since."""
+    tell_if_changed(run for folder, run in runs.items() if folder in before and run.task.name == "distill")
 
 
 def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[Path], begun: set[Path]) -> None:

@@ -241,6 +241,11 @@ class Trainer:
         step = int(self._first_bad_step)
         return None if step < 0 else step
 
+    def bad_temperature(self) -> tuple[int, float] | None:
+        """First step (from 0) of this epoch with an `Instances.impossible` temperature, and that. Waits likewise."""
+        found = self.instances.impossible()
+        return None if found is None else (found[0] // self.loader.batch_size, found[1])
+
     def _lay_out_momentum(self) -> None:
         """Give what the optimiser keeps the strides of its parameters, which fused kernels take for granted.
 

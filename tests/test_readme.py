@@ -8,8 +8,9 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from support import TINY, Ended
+from support import TINY, Ended, save_untrained_teacher
 
 from rlkd_run.config.composition import compose_command
 
@@ -18,6 +19,7 @@ LAUNCHERS = [f"docs/launchers/{page.name}" for page in sorted((ROOT / "docs/laun
 PAGES = {
     page: (ROOT / page).read_text() for page in ("README.md", "docs/results.md", "docs/experiments.md", *LAUNCHERS)
 }
+EXTENDING = (ROOT / "docs/extending.md").read_text()
 EXTRAS = {"hydra/launcher": "hydra_plugins.hydra_{}_launcher", "runtime.wandb": "wandb"}
 
 
@@ -50,25 +52,53 @@ def test_it_has_commands() -> None:
 
 
 def test_its_links_lead_somewhere() -> None:
-    for page in (*PAGES, "docs/design.md", "docs/rlkd.md", "docs/methods.md", "docs/tables.md", "docs/performance.md"):
+    for page in ("README.md", *(str(page.relative_to(ROOT)) for page in ROOT.glob("docs/**/*.md"))):
         for target in re.findall(r"\]\(([^)#]+)", (ROOT / page).read_text()):
             if not target.startswith("http"):
                 assert (ROOT / page).parent.joinpath(target).exists(), (page, target)
 
 
-def test_its_method_of_ones_own_runs(rlkd_run_process: Callable[..., Ended]) -> None:
-    blocks = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```", PAGES["README.md"], re.MULTILINE | re.DOTALL)
-    assert [name for name, _ in blocks] == [
-        "my_method.py",
-        "my_method_class.py",
-        "my_conf/method/logit_regression.yaml",
-    ]
-    for name, text in blocks:
+def write_blocks(text: str) -> list[str]:
+    """Write the files that a page shows, and give their names."""
+    blocks = re.findall(r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    for name, content in blocks:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text(text)
+        Path(name).write_text(content)
+    return [name for name, _ in blocks]
+
+
+def test_its_method_of_ones_own_runs(rlkd_run_process: Callable[..., Ended]) -> None:
+    names = write_blocks(PAGES["README.md"])
+    assert names == ["my_method.py", "my_method_class.py", "my_conf/method/logit_regression.yaml"]
     own = ["--plugin", "my_method", "--config-dir", "my_conf", "method=logit_regression", "temperature=fixed"]
     assert " ".join(own) in PAGES["README.md"]
     ended = rlkd_run_process(*TINY, *own, PYTHONPATH=str(Path.cwd()))
     assert ended.code == 0, ended.err
     assert "regression" in ended.out
     assert "| logit_regression | fixed" in ended.out
+
+
+OWN = re.findall(r"^ {4}PYTHONPATH=. rlkd-run (.*)$", EXTENDING, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", OWN)
+def test_what_extends_it_runs(command: str, rlkd_run_process: Callable[..., Ended]) -> None:
+    write_blocks(EXTENDING)
+    save_untrained_teacher()
+    chance = np.random.default_rng(0)
+    arrays = {}
+    for split, count in (("train", 200), ("test", 100)):
+        arrays[f"{split}_images"] = chance.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+        arrays[f"{split}_labels"] = np.arange(count) % 10
+    np.savez("own_images.npz", **arrays)
+    words = command.split()
+    replaced = {word.split("=")[0] for word in words}
+    tiny = [word for word in TINY if word.split("=")[0] not in replaced]
+    ended = rlkd_run_process(*tiny, "teacher.checkpoint=teacher.safetensors", *words, PYTHONPATH=str(Path.cwd()))
+    assert ended.code == 0, ended.err
+    assert "note " not in ended.out
+
+
+def test_every_kind_is_shown() -> None:
+    kinds = ("temperature=", "student=", "dataset=")
+    assert [kind in command for kind, command in zip(kinds, OWN, strict=True)] == [True] * 3

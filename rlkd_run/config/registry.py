@@ -11,6 +11,8 @@ import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from rlkd_run.config.build import nearest
@@ -40,9 +42,29 @@ class Entry:
     equation: str = ""
 
     def load(self) -> Any:
-        """Import the class (and with it torch)."""
-        module, attribute = self.target.split(":")
-        return getattr(importlib.import_module(module), attribute)
+        """Import the class (and with it torch).
+
+        Raises:
+            ConfigError: the target leads nowhere.
+        """
+        told = f"{self.name} is registered with {self.target}"
+        module, colon, attribute = self.target.partition(":")
+        if not colon:
+            raise ConfigError(f'{told}, which must be "module:Name".')
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if not f"{module}.".startswith(f"{error.name}."):  # something that the module itself needs
+                raise
+            raise ConfigError(f"{told}, but there is no module named {error.name}.") from error
+        if not hasattr(found, attribute):
+            raise ConfigError(f"{told}, but {module} has no {attribute}; {nearest(attribute, _public(found))}")
+        return getattr(found, attribute)
+
+
+def _public(module: ModuleType) -> list[str]:
+    """What a module defines itself."""
+    return [name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
 
 
 class Registry(Mapping[str, Entry]):
@@ -101,10 +123,16 @@ def load_plugins(modules: list[str]) -> None:
         modules: module names given by ``--plugin``; installed entry points come in by themselves.
 
     Raises:
-        ConfigError: a module cannot be found.
+        ConfigError: a module cannot be found, or is given by its file.
     """
     _load_entry_points()
     for module in modules:
+        path = Path(module)
+        if path.suffix == ".py" or len(path.parts) > 1:
+            raise ConfigError(
+                f"--plugin {module}: it takes the name of a module, not of a file; PYTHONPATH={path.parent} and "
+                f"--plugin {path.stem} give it."
+            )
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:

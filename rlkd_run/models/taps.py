@@ -50,8 +50,8 @@ def map_taps(model: nn.Module) -> tuple[Tap, ...]:
     known = {name for name, _ in model.named_modules()}
     if not taps or any(tap.module not in known for tap in taps):
         raise ConfigError(
-            f"{model_name(model)} does not say where its feature maps are, "
-            "so a method that compares maps needs another model"
+            f"{model_name(model)} does not say where its feature maps are (in `map_modules`, or timm's "
+            "`feature_info`), so a method that compares maps needs another model"
         )
     return taps
 
@@ -83,8 +83,8 @@ def classifier_of(model: nn.Module) -> tuple[str, nn.Linear]:
     layer = dict(model.named_modules()).get(name) if isinstance(name, str) else None
     if not isinstance(name, str) or not isinstance(layer, nn.Linear):
         raise ConfigError(
-            f"{model_name(model)} does not end in one linear layer, "
-            "so a method that reads penultimate features needs another model"
+            f"{model_name(model)} does not end in one linear layer (which `classifier_module`, or timm's "
+            "`pretrained_cfg`, names), so a method that reads penultimate features needs another model"
         )
     return name, layer
 

@@ -69,7 +69,7 @@ class Policy:
         return
 
     def trainables(self) -> list[nn.Parameter]:
-        """Parameters that the run's optimiser trains together with the student."""
+        """Parameters that the run's optimiser trains together with the student; they are in every checkpoint."""
         return []
 
     def metrics(self) -> dict[str, Tensor]:
@@ -77,7 +77,7 @@ class Policy:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs: tensors, numbers, texts, lists and dicts of them."""
+        """What a resumed run needs beside `trainables`: tensors, numbers, texts, lists and dicts of them."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: ARG002

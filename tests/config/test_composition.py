@@ -14,6 +14,8 @@ from rlkd_run.config import composition
 from rlkd_run.config.composition import _compose as compose
 from rlkd_run.config.composition import compose_command, config_folder
 from rlkd_run.config.identity import run_hash
+from rlkd_run.config.methods import KDOptions
+from rlkd_run.config.registry import Entry
 from rlkd_run.config.runconfig import GROUPS, RunConfig
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.reported import reported
@@ -297,6 +299,31 @@ def test_a_plugin_that_is_missing_is_named() -> None:
     assert problems_of(plugins=["no_such_module"]) == [
         "--plugin no_such_module: no module named no_such_module; is its folder on PYTHONPATH?"
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "folder"),
+    [("./my_method.py", "."), ("my_method.py", "."), ("/abs/my_method.py", "/abs"), ("a/my_method", "a")],
+)
+def test_a_plugin_that_is_given_by_its_file_is_told_its_name(file: str, folder: str) -> None:
+    assert problems_of(plugins=[file]) == [
+        f"--plugin {file}: it takes the name of a module, not of a file; PYTHONPATH={folder} and --plugin my_method "
+        "give it."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("rlkd_run.methods.kd:KDD", "but rlkd_run.methods.kd has no KDD; did you mean KD?"),
+        ("rlkd_run.methods.kdd:KD", "but there is no module named rlkd_run.methods.kdd."),
+        ("rlkd_run.methods.kd.KD", 'which must be "module:Name".'),
+    ],
+)
+def test_a_registered_class_that_is_not_there_is_one_sentence(target: str, words: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        Entry("mine", KDOptions, target).load()
+    assert raised.value.problems == [f"mine is registered with {target}, {words}"]
 
 
 def test_to_dict_and_back() -> None:

@@ -187,7 +187,7 @@ def test_a_transformer_has_no_maps(transformer: nn.Module) -> None:
 
 def test_two_classifiers_are_none() -> None:
     model = build_model("timm", "deit_tiny_distilled_patch16_224", 10, image_size=(32, 32))
-    with pytest.raises(ConfigError, match="does not end in one linear layer"):
+    with pytest.raises(ConfigError, match=r"does not end in one linear layer \(which `classifier_module`"):
         Network(model, Needs(penultimate=True))
     with pytest.raises(ConfigError, match="deit_tiny_distilled_patch16_224"):
         _ = Network(model).classifier
@@ -262,7 +262,7 @@ def test_networks_of_third_parties() -> None:
 
 @pytest.mark.parametrize("kind", [Plain, Mistaken])
 def test_networks_that_do_not_say_where_their_features_are(kind: type[nn.Module]) -> None:
-    with pytest.raises(ConfigError, match="does not say where its feature maps are"):
+    with pytest.raises(ConfigError, match=r"does not say where its feature maps are \(in `map_modules`"):
         Network(kind(), Needs(maps=True))
     with pytest.raises(ConfigError, match="does not end in one linear layer"):
         Network(kind(), Needs(penultimate=True))

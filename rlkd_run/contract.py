@@ -1,0 +1,131 @@
+"""What a method and a policy have to keep, whoever wrote them: each breach in a sentence that names who broke it.
+
+Types and shapes alone are looked at, which the host knows; a value would have to be waited for.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from rlkd_run.errors import ConfigError
+from rlkd_run.protocol import Temperatures
+
+T = TypeVar("T")
+
+
+def name_of(kind: type) -> str:
+    """How messages call a class: where it is, so that its author finds it."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def built(kind: Any, base: type[T], options: Any, setting: Any) -> T:
+    """An instance of a registered class.
+
+    Args:
+        kind: what was registered.
+        base: what it has to be a subclass of.
+        options, setting: what it is built from.
+
+    Raises:
+        ConfigError: it is no such class, or does not take the two arguments.
+    """
+    if not isinstance(kind, type) or not issubclass(kind, base):
+        name = name_of(kind) if isinstance(kind, type) else repr(kind)
+        raise ConfigError(f"{name} must be a subclass of {name_of(base)}.")
+    make: Callable[[Any, Any], T] = kind
+    try:
+        inspect.signature(kind).bind(options, setting)
+    except TypeError as error:
+        raise ConfigError(f"{name_of(kind)}.__init__ must take (self, options, setting): {error}.") from error
+    return make(options, setting)
+
+
+def check_temperatures(policy: object, given: Any, size: int) -> Temperatures:
+    """What a policy gave for a mini-batch.
+
+    Args:
+        policy: who gave it.
+        given: what.
+        size: B.
+
+    Raises:
+        ConfigError: it is not `Temperatures` of tensors, 0-dim or [B].
+    """
+    if isinstance(given, Temperatures):
+        wrong = [value for value in given if not isinstance(value, Tensor) or value.shape not in ((), (size,))]
+        if not wrong:
+            return given
+        found = f"Temperatures with {_described(wrong[0])}"
+    else:
+        found = _described(given)
+    raise ConfigError(
+        f"{name_of(type(policy))}.temperatures must return Temperatures(teacher, student), each a tensor of shape [] "
+        f"or [B], here [{size}], and returned {found}; Temperatures.equal(T) makes them of one tensor T."
+    )
+
+
+def check_parts(method: object, given: Any) -> dict[str, Tensor]:
+    """What a method gave for a mini-batch.
+
+    Raises:
+        ConfigError: it is not a dict of 0-dim tensors.
+    """
+    if not isinstance(given, dict) or not given:
+        raise ConfigError(f"{_gives_parts(method)}, and returned {_described(given)}.")
+    for name, part in given.items():
+        if not isinstance(part, Tensor) or part.dim():
+            hint = "; its mean over the batch, say, is 0-dim" if isinstance(part, Tensor) else ""
+            raise ConfigError(f"{_gives_parts(method)}, and returned {_described(part)} as '{name}'{hint}.")
+    return given
+
+
+def _gives_parts(method: object) -> str:
+    return f"{name_of(type(method))}.forward must return a dict of the loss's parts, each a 0-dim tensor by its name"
+
+
+def reads_none(method: object) -> str:
+    """Say that a method has read no temperature, though it is registered as one that does."""
+    return (
+        f"{name_of(type(method))} reads no temperature, so that a policy has nothing to set; register it with "
+        "uses_temperature=False"
+    )
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {list(value.shape)}"
+    return "an empty dict" if value == {} else f"a value of type {type(value).__name__}"
+
+
+class WatchedTemperatures(Temperatures):
+    """Temperatures that note whether somebody reads them.
+
+    Attributes:
+        was_read: whether it has happened.
+    """
+
+    was_read = False
+
+    def __iter__(self) -> Iterator[Tensor]:
+        self.was_read = True
+        return super().__iter__()
+
+    def __getitem__(self, key: Any) -> Any:
+        self.was_read = True
+        return super().__getitem__(key)
+
+    @property
+    def teacher(self) -> Tensor:
+        """See `Temperatures`."""
+        value: Tensor = self[0]
+        return value
+
+    @property
+    def student(self) -> Tensor:
+        """See `Temperatures`."""
+        value: Tensor = self[1]
+        return value
