@@ -31,8 +31,8 @@ class EpochMeters:
 
     def act(self, at_bound: Tensor) -> None:
         """Note of a batch's instances [b] bool whose mean lies at its bound."""
-        self.acted[0] += at_bound.sum()
-        self.acted[1] += len(at_bound)
+        self.acted[0].add_(at_bound.sum())
+        self.acted[1].add_(len(at_bound))
 
     def saturated(self) -> Tensor:
         """Share of the epoch's actions so far whose mean lay at its bound, 0-dim; 0 before the first."""
