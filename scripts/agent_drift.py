@@ -5,9 +5,9 @@
 
 An agent as a run of EPOCHS epochs on CIFAR-100 would make it sees an invented student, whose logits have nothing to do
 with the temperatures: two in five instances are right, so that the accuracy of a batch, and with it the reward, is the
-luck of drawing 64. A line an epoch, over the seeds: the mean temperature, how many agents have it in the lowest and in
-the highest tenth of what means can reach, and the share of instances whose mean is at its bound (`agent_saturated`).
-Overrides are the command's, e.g. agent.ppo.passes=1.
+luck of drawing 64. A line an epoch, over the seeds: the mean temperature, the share of instances whose mean is at its
+bound (`agent_saturated`), and how many agents have most of them there, at the low and at the high end. Overrides are
+the command's, e.g. agent.ppo.passes=1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn.functional import one_hot
 from tqdm import tqdm
 
 from rlkd_run.agent import Agent
-from rlkd_run.agent.actor_critic import AT_BOUND, squash
+from rlkd_run.agent.actor_critic import squash
 from rlkd_run.config.composition import compose_command
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.device import prepare
@@ -76,20 +76,18 @@ def main() -> None:
     typed = ["pair=resnet56-resnet20", f"recipe.epochs={epochs}", *overrides]
     configs = [compose_command([*typed, f"seed={seed}"]).runs[0] for seed in range(seeds)]
     prepare(configs[0].runtime)
-    runs = [epochs_of(config) for config in tqdm(configs, unit="agent")]
+    runs = [epochs_of(config) for config in tqdm(configs, unit="agent", disable=None)]
     agent = configs[0].agent
-    bounds = torch.tensor([-1.0, 1.0]) * agent.mean_bound
-    least, low, high, most = squash(torch.cat([bounds, AT_BOUND * bounds]).sort().values, agent.t_min, agent.t_max)
-    print(f"{seeds} agents, means of T within {least:.2f} and {most:.2f} {' '.join(overrides)}")
-    print(
-        f"{'epoch':>5}  {'T, mean of all':>14}  {'least':>5}  {'most':>5}  {'low end':>7}  {'high end':>8}  saturated"
-    )
+    low, middle, high = squash(agent.mean_bound * torch.tensor([-1.0, 0.0, 1.0]), agent.t_min, agent.t_max)
+    print(f"{seeds} agents, means of T within {low:.2f} and {high:.2f} {' '.join(overrides)}")
+    print("epoch  T, mean of all  least   most  saturated  low end  high end")
     for epoch, reached in enumerate(zip(*runs, strict=True), 1):
-        means = [mean for mean, _ in reached]
-        saturated = statistics.mean(share for _, share in reached)
+        means, shares = zip(*reached, strict=True)
+        ended = [mean for mean, share in reached if share > 0.5]
         print(
             f"{epoch:>5}  {statistics.mean(means):14.2f}  {min(means):5.2f}  {max(means):5.2f}  "
-            f"{sum(mean < low for mean in means):7}  {sum(mean > high for mean in means):8}  {100 * saturated:7.0f} %"
+            f"{100 * statistics.mean(shares):7.0f} %  {sum(mean < middle for mean in ended):7}  "
+            f"{sum(mean > middle for mean in ended):8}"
         )
 
 

@@ -142,6 +142,38 @@ def test_growth_is_told_by_slopes(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert policy["conclusion"]["time_over_sizes_percent"].keys() == SPREAD
 
 
+def test_the_drift_of_agents_has_a_line_an_epoch(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import agent_drift
+
+    monkeypatch.setattr(agent_drift, "IMAGES", 1280)
+    monkeypatch.setattr(
+        sys,
+        "argv",
+        [
+            "agent_drift.py",
+            "2",
+            "3",
+            "agent.hidden=8",
+            "agent.t_max=5",
+            "agent.mean_bound=0.1",
+            "runtime.num_threads=1",
+        ],
+    )
+    agent_drift.main()
+    told, _, *lines = capsys.readouterr().out.splitlines()
+    assert "within 2.90 and 3.10" in told
+    assert len(lines) == 3
+    for epoch, line in enumerate(lines, 1):
+        number, mean, least, most, share, _, low, high = line.split()
+        assert int(number) == epoch
+        assert 2.5 < float(least) <= float(mean) <= float(most) < 4.5
+        assert 0 <= float(share) <= 100
+        assert int(low) + int(high) <= 2
+
+
 def test_every_kind_of_step_on_a_gpu_has_its_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
