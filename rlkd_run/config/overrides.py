@@ -154,8 +154,10 @@ def check_groups(
         group, valid = override.key_or_group, choices(override.key_or_group)
         chosen = [text.split("=", 1)[1] if "=" in text else "null" for text in each_value(override)]
         wrong = [choice for choice in chosen if choice not in (*valid, "null")]
-        own = " (--config-dir FOLDER may be missing)" if group in _EXTENSIBLE and not searched else ""
-        problems.extend(f"{group}={choice} is not a choice{own}; {nearest(choice, valid)}" for choice in wrong)
+        for choice in wrong:
+            may_be_own = group in _EXTENSIBLE and not searched and choice.lower() not in valid
+            own = " (--config-dir FOLDER may be missing)" if may_be_own else ""
+            problems.append(f"{group}={choice} is not a choice{own}; {nearest(choice, valid)}")
         if "null" in chosen and group in GROUPS:
             problems.append(f"{group} cannot be left out; {nearest('', valid)}")
             wrong.append("null")
