@@ -4,9 +4,9 @@
     python scripts/cost.py [STEPS] [REPEATS] [OVERRIDE ...]
 
 ResNet-56 -> ResNet-20, batch 64, images of CIFAR's shape (random: the cost does not depend on what they show). The
-kinds of epoch are interleaved and repeated; each RLKD time is divided by the fixed-T time of the same repeat. The last
-lines average over the 240-epoch schedule: 19 epochs of warm-up, 12 in which the agent learns (6 of them with mixed
-images), 209 in which it acts.
+kinds of epoch are interleaved and repeated, every second time in the opposite order; each RLKD time is divided by the
+fixed-T time of the same repeat. The last lines average over the 240-epoch schedule: 19 epochs of warm-up, 12 in which
+the agent learns (6 of them with mixed images), 209 in which it acts.
 """
 
 from __future__ import annotations
@@ -85,9 +85,9 @@ def main() -> None:
         if trainers[kind.temperature].captures:  # each kind of step once, before the clock starts
             ms_per_step(trainers[kind.temperature], kind.epoch)
     times: dict[str, list[float]] = {name: [] for name in KINDS}
-    for _ in range(repeats):
-        for name, kind in KINDS.items():
-            times[name].append(ms_per_step(trainers[kind.temperature], kind.epoch))
+    for repeat in range(repeats):
+        for name in list(KINDS)[:: 1 if repeat % 2 == 0 else -1]:  # nobody always comes first, or after the same one
+            times[name].append(ms_per_step(trainers[KINDS[name].temperature], KINDS[name].epoch))
     base = times["KD, fixed T"]
     ratios = {name: statistics.median(a / b for a, b in zip(times[name], base, strict=True)) for name in KINDS}
     print(
