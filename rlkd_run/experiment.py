@@ -24,6 +24,7 @@ from rlkd_run.device import channels_last, describe, prepare
 from rlkd_run.environment import provenance
 from rlkd_run.errors import about
 from rlkd_run.evaluation import Accuracy, evaluate
+from rlkd_run.files import writing
 from rlkd_run.fit import Fit, evaluations
 from rlkd_run.layer_rates import layer_rates
 from rlkd_run.methods.base import Method, Setting
@@ -135,7 +136,8 @@ def distillation(
         with common.stopping() as stop:
             yield from fit.steps(stop)
         history = fit.history
-        save_weights(objective.model, folder.path / STUDENT)
+        with writing(str(folder.path / STUDENT)):
+            save_weights(objective.model, folder.path / STUDENT)
         folder.write_result(
             {
                 "task": "distill",

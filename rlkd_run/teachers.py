@@ -27,6 +27,7 @@ from rlkd_run.device import channels_last, describe, full_precision
 from rlkd_run.environment import provenance
 from rlkd_run.errors import ConfigError, about
 from rlkd_run.evaluation import Accuracy
+from rlkd_run.files import writing
 from rlkd_run.fit import Fit, evaluations
 from rlkd_run.layer_rates import layer_rates
 from rlkd_run.models.build import build_model
@@ -174,7 +175,8 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         torch.manual_seed(derive_seed(config.teacher.seed, "training"))
         fit.resume()
         history = fit.run()
-        save_weights(model, folder.path / WEIGHTS)
+        with writing(str(folder.path / WEIGHTS)):
+            save_weights(model, folder.path / WEIGHTS)
         folder.write_result(
             {
                 "task": "train_teacher",

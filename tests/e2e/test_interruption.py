@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import random
@@ -19,6 +20,9 @@ import torch
 from forked import Forked
 from safetensors.torch import load_file
 from support import TINY, Ended, command, save_untrained_teacher
+
+from rlkd_run.files import write_atomically
+from rlkd_run.models import weights
 
 TEACHER = "teacher.checkpoint=teacher.safetensors"
 # A checkpoint after every step, so that a kill often meets one that is being written.
@@ -135,6 +139,29 @@ def test_a_damaged_checkpoint_is_said_aloud(rlkd_run: Callable[..., Ended]) -> N
     assert rlkd_run(*RUN, "output_root=whole").code == 0
     expected, found = final("whole"), final("damaged")
     assert all(torch.equal(value, found[name]) for name, value in expected.items())
+
+
+@pytest.mark.parametrize("at", [1, 2], ids=["teacher", "student"])
+def test_a_disk_that_is_full_at_the_very_end(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """Nothing but the weights of the last epoch could not be written: no epoch has to be trained again."""
+    written = []
+
+    def full(path: Path, content: bytes) -> None:
+        written.append(path)
+        if len(written) == at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_atomically(path, content)
+
+    run = [*TINY, "recipe.epochs=2", "teacher.recipe.epochs=2"]
+    with monkeypatch.context() as patched:
+        patched.setattr(weights, "write_atomically", full)
+        ended = rlkd_run(*run)
+    assert (ended.code, ended.err) == (1, f"rlkd-run: {written[-1]} cannot be written: No space left on device.\n")
+    again = rlkd_run(*run)
+    assert again.code == 0, again.err
+    assert again.out.count("\nepoch") == (2 if at == 1 else 0)
 
 
 def test_a_killed_job_of_a_sweep_is_on_record_and_resumed(rlkd_run_process: Callable[..., Ended]) -> None:
