@@ -10,7 +10,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
 from rlkd_run.interrupt import uninterrupted
 from rlkd_run.missing_files import missing_files
-from rlkd_run.own_code import tell_if_changed
+from rlkd_run.own_code import tell_if_code_changed
 from rlkd_run.record import finished
 from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
@@ -98,8 +98,8 @@ def _distill(config: RunConfig, *, wait: bool) -> None:
     _announce(config)
     if done:
         print("finished  before; this is its result")
-        _warn_if_changed(folder, config, f"remove {folder} to have it trained anew, or give another series")
-        tell_if_changed([config])
+        _warn_if_images_changed(folder, config, f"remove {folder} to have it trained anew, or give another series")
+        tell_if_code_changed([config])
     else:
         with uninterrupted():
             from rlkd_run.experiment import distill
@@ -120,7 +120,7 @@ def _train_teacher(config: RunConfig) -> None:
     )
     if done:
         print("finished  before; this is its result")
-        _warn_if_changed(folder, config, f"remove {folder} to have it trained anew")
+        _warn_if_images_changed(folder, config, f"remove {folder} to have it trained anew")
     else:
         with uninterrupted():
             from rlkd_run.experiment import train_teacher
@@ -129,7 +129,7 @@ def _train_teacher(config: RunConfig) -> None:
     show(folder)
 
 
-def _warn_if_changed(folder: Path, config: RunConfig, remedy: str) -> None:
+def _warn_if_images_changed(folder: Path, config: RunConfig, remedy: str) -> None:
     for changed in changed_since({folder: config.dataset}).values():
         print(f"warning   the {changed} in {place_of(config.dataset)} have changed since it was trained: {remedy}")
 

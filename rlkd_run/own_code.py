@@ -70,7 +70,7 @@ def changed(versions: Sequence[Version], now: Version) -> list[str]:
     return sorted({module for one in versions for module in one.keys() & now.keys() if one[module] != now[module]})
 
 
-def tell_if_changed(finished: Iterable[RunConfig]) -> None:
+def tell_if_code_changed(finished: Iterable[RunConfig]) -> None:
     """Say so, in a line for all, where finished runs are the result of other code than there is now.
 
     Args:

@@ -24,7 +24,7 @@ from rlkd_run.grouping import cohorts
 from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, ignore_more_of, stop_at_once
 from rlkd_run.job import Frozen, folder_of, run_job, stop_jobs_here, write_together
 from rlkd_run.missing_files import missing_files
-from rlkd_run.own_code import tell_if_changed
+from rlkd_run.own_code import tell_if_code_changed
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
 from rlkd_run.results.notices import listed
@@ -88,7 +88,7 @@ def run_sweep(command: Command) -> int:
 
 def _tell_if_code_changed(runs: Mapping[Path, RunConfig], before: set[Path]) -> None:
     """Of the distillations that were finished before; a teacher's weights are its own, whatever is registered since."""
-    tell_if_changed(run for folder, run in runs.items() if folder in before and run.task.name == "distill")
+    tell_if_code_changed(run for folder, run in runs.items() if folder in before and run.task.name == "distill")
 
 
 def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[Path], begun: set[Path]) -> None:
