@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from rlkd_run import __version__
 from rlkd_run.errors import ConfigError, Interrupted, RunError
+from rlkd_run.files import DISK_FULL
 from rlkd_run.help import help_page
 from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, stop_at_once
 from rlkd_run.output import expendable_output
@@ -42,6 +43,10 @@ def exit_code(work: Callable[[], int]) -> int:
         code = 128 + signal.SIGINT
     except BrokenPipeError:  # `rlkd-run --help | head`: the reader has seen enough
         code = 0
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        sentences, code = [f"the output cannot be written ({error.strerror})."], RunError.exit_code
     with suppress(OSError):  # nobody reads them
         for sentence in sentences:
             print(f"rlkd-run: {sentence}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -76,6 +77,16 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     )
     assert done.stdout.splitlines()[-1] == "0"
     assert done.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["student=resnet8", "--cfg", "job"]], ids=["help", "cfg"])
+def test_an_answer_without_room_is_one_sentence(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "rlkd_run", *arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    expected = "rlkd-run: the output cannot be written (No space left on device).\n"
+    assert (done.returncode, done.stderr) == (1, expected)
 
 
 def run_folder() -> Path:
