@@ -76,9 +76,9 @@ class StopRequest:
     def __init__(self) -> None:
         self.signal_number: int | None = None
         self._noted = 0.0
-        self._handling = answered_by(self._note)
 
     def __enter__(self) -> StopRequest:
+        self._handling = answered_by(self._note)  # anew: it may be entered once more after its end
         self._handling.__enter__()
         return self
 

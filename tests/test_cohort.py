@@ -123,7 +123,8 @@ def test_stopped_together_they_go_on_together(monkeypatch: pytest.MonkeyPatch) -
     assert [outcome(config) for config in shared] == [outcome(config) for config in alone]
 
 
-def test_one_that_fails_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("step", [1, 5])  # in its first one, no other has begun
+def test_one_that_fails_leaves_the_others_alone(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = members()
     original = KD.forward
     calls = 0
@@ -131,7 +132,7 @@ def test_one_that_fails_leaves_the_others_alone(monkeypatch: pytest.MonkeyPatch)
     def failing(self: KD, *arguments: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == 5:
+        if calls == step:
             raise RunError("the first one breaks")
         return original(self, *arguments)
 
