@@ -96,7 +96,7 @@ class Registry(Mapping[str, Entry]):
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
+        return isinstance(name, str) and name in self._entries  # a yaml may hold a list there
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)

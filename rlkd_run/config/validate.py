@@ -82,15 +82,14 @@ def _agent(config: RunConfig, problems: list[str]) -> None:
         if len(band) == 2 and band[0] >= band[1]:
             problems.append(f"agent.exploration.{name} must rise, not {band}.")
 
-    trains = [epoch for epoch in range(agent.warmup_epochs, epochs + 1) if epoch % agent.train_every == 0]
-    if epochs < 1:
-        return  # has its own complaint
+    if epochs < 1 or agent.train_every < 1:
+        return  # have complaints of their own
     if agent.warmup_epochs > epochs:
         problems.append(
             f"The agent would never set a temperature: agent.warmup_epochs={agent.warmup_epochs} is beyond "
             f"recipe.epochs={epochs}."
         )
-    elif not trains:
+    elif not any(epoch % agent.train_every == 0 for epoch in range(agent.warmup_epochs, epochs + 1)):
         problems.append(
             f"The agent would never be trained: no epoch from {agent.warmup_epochs} (agent.warmup_epochs) to {epochs} "
             f"is divisible by agent.train_every={agent.train_every}."

@@ -194,6 +194,8 @@ def test_a_folder_of_images_counts_by_its_place() -> None:
     here = run_hash(only("dataset=folder", "dataset.root=images"))
     assert here == run_hash(only("dataset=folder", f"dataset.root={Path('images').resolve()}"))
     assert here != run_hash(only("dataset=folder", "dataset.root=others"))
+    at_home = run_hash(only("dataset=folder", "dataset.root='~/images'"))
+    assert at_home == run_hash(only("dataset=folder", f"dataset.root={Path.home() / 'images'}"))
 
 
 def test_the_folders_name_is_readable() -> None:

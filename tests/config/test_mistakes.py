@@ -50,6 +50,8 @@ def test_all_problems_at_once() -> None:
             ["agent.train_every=300"],
             "The agent would never be trained: no epoch from 20 (agent.warmup_epochs) to 240 is divisible by ",
         ),
+        (["agent.train_every=0"], "agent.train_every must be at least 1, not 0."),
+        (["method.name=[kd]"], "method.name=['kd'] is not registered (--plugin MODULE may be missing); "),
         (
             ["agent=official_code", "agent.rollout_steps=4"],
             "agent.time_axis=instances updates once a batch: agent.rollout_steps must be 1.",
