@@ -43,7 +43,7 @@ def evaluate(config: RunConfig, images: str | None) -> None:
     """
     folder, stored, record = _finished_run(config)
     device = prepare(config.runtime)
-    seen = _with_images(stored, folder, images)
+    seen = _with_images(stored, folder, images, device)
     dataset = open_data(seen, device)
     print(f"images    {dataset.name}, dataset.root={place_of(seen.dataset)}", flush=True)
     if record is not None and record["classes"] != dataset.class_names:
@@ -90,7 +90,7 @@ def export(config: RunConfig, images: str | None) -> None:
     folder, stored, record = _finished_run(config)
     device = prepare(replace(config.runtime, device="cpu"))
     if record is None:
-        record = images_record(open_data(_with_images(stored, folder, images), device))
+        record = images_record(open_data(_with_images(stored, folder, images, device), device))
     student = _student(stored, folder, record)
     target = folder / "export"
     result = read_json(folder / "result.json")
@@ -119,8 +119,13 @@ def _finished_run(config: RunConfig) -> tuple[Path, RunConfig, dict[str, Any] | 
     return folder, replace(RunConfig.from_dict(result["config"]), runtime=config.runtime), result.get("images")
 
 
-def _with_images(stored: RunConfig, folder: Path, images: str | None) -> RunConfig:
-    """The run's configuration for images that may have moved; its teacher is found by where they were."""
+def _with_images(stored: RunConfig, folder: Path, images: str | None, device: torch.device) -> RunConfig:
+    """The run's configuration for images that may have moved; its teacher is found by where they were.
+
+    What was decoded on a GPU differs by a few of 255 levels here, if there is none: no reason to look at nothing.
+    """
+    if device.type == "cpu" and getattr(stored.dataset, "decode", None) == "gpu":
+        stored = replace(stored, dataset=replace(stored.dataset, decode="cpu"))
     if images is not None:
         values = stored.to_dict()
         return RunConfig.from_dict({**values, "dataset": {**values["dataset"], "root": images}})

@@ -93,3 +93,12 @@ def test_the_record_of_an_earlier_version_is_exported_with_its_images(
     ended = rlkd_run("task=export", f"run={run}", "dataset.root=moved")
     assert ended.code == 0, ended.err
     assert json.loads((run / "export/card.json").read_text())["classes"] == ["class0", "class1", "class2"]
+
+
+def test_what_was_decoded_on_a_gpu_is_looked_at_without_one(rlkd_run: Callable[..., Ended], run: Path) -> None:
+    record = json.loads((run / "result.json").read_text())
+    record["config"]["dataset"]["decode"] = "gpu"
+    (run / "result.json").write_text(json.dumps(record))
+    ended = rlkd_run("task=evaluate", f"run={run}", "runtime.device=cpu")
+    assert ended.code == 0, ended.err
+    assert "student   resnet" in ended.out
