@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from rlkd_run.models.dry_run import evaluation_mode
 from rlkd_run.protocol import Batch
 
 
@@ -35,24 +36,19 @@ def hits(logits: Tensor, target: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batches: Iterable[Batch], forward: Callable[[Tensor], Tensor] | None = None) -> Accuracy:
+def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Accuracy:
     """Accuracy of a network in evaluation mode; its mode is restored.
 
     Args:
         model: the network, whose mode is switched.
         batches: every image once.
-        forward: images -> logits [B, C]; the model itself if not given.
     """
-    training = model.training
-    model.eval()
-    try:
-        total, count = None, 0
+    total, count = None, 0
+    with evaluation_mode(model):
         for batch in batches:
-            found = hits((forward or model)(batch.images), batch.target)
+            found = hits(model(batch.images), batch.target)
             total = found if total is None else total + found
             count += len(batch.target)
-    finally:
-        model.train(training)
     if total is None:
         raise ValueError("no batches to evaluate on")
     top1, top5 = (100 * value / count for value in total.tolist())

@@ -30,6 +30,7 @@ from rlkd_run.layer_rates import layer_rates
 from rlkd_run.methods.base import Method, Setting
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
+from rlkd_run.models.dry_run import evaluation_mode
 from rlkd_run.models.features import Network
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import save_weights
@@ -253,8 +254,5 @@ def probe_loss(model: nn.Module, probe: Batch | None) -> Tensor:
     """Cross entropy on the images set aside, in evaluation mode, 0-dim; the mode is restored."""
     if probe is None:
         raise ValueError("the run set no probe images aside")
-    training = model.training
-    model.eval()
-    loss = F.cross_entropy(model(probe.images), probe.target)
-    model.train(training)
-    return loss
+    with evaluation_mode(model):
+        return F.cross_entropy(model(probe.images), probe.target)
