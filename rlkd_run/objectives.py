@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rlkd_run.branches import Branches, WeightGradients
 from rlkd_run.contract import WatchedTemperatures, check_parts, check_temperatures, name_of, reads_none
@@ -34,38 +34,53 @@ class StepLosses(NamedTuple):
     temperature: Tensor | None
 
 
-class Objective(Protocol):
-    """The training loop's view of an objective."""
+class Supervised:
+    """What a network is trained towards, as the loop sees it: by itself the labels alone, as a teacher is trained.
 
-    model: nn.Module
-    network: Network  # the model with what is asked of it
-    phases: tuple[Phase, ...]
+    Args:
+        network: the network in training, with what is asked of it.
+        beside: what can be done beside the rest of a step.
+    """
+
+    phases: tuple[Phase, ...] = ()
+
+    def __init__(self, network: Network, beside: Branches = NOTHING_BESIDE) -> None:
+        self.network = network
+        self.model = network.model
+        network.weight_gradients = WeightGradients(beside) if beside.exist else None
 
     @property
     def sets_temperatures(self) -> str | None:
         """Who sets the temperatures in this epoch, as messages say it; None: there are none."""
+        return None
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Everything that the optimiser trains, the network's parameters in the first group.
 
         A group holds ``params``, and ``lr`` where its learning rate starts elsewhere than the schedule's.
         """
+        return [trained(self.model.parameters())]
 
-    def begin_epoch(self, epoch: int) -> MixPlan | None:
+    def begin_epoch(self, epoch: int) -> MixPlan | None:  # noqa: ARG002
         """Prepare epoch `epoch` (from 1); may ask for mixed images."""
+        return None
 
-    def reads(self, epoch: int) -> Hashable:
+    def reads(self, epoch: int) -> Hashable:  # noqa: ARG002
         """What of the epoch's number is in the losses: captured steps serve as long as it is the same."""
+        return None
 
     @property
     def situation(self) -> Situation | None:
         """What Python knows between two steps of the epoch that has begun; None: they must not be captured."""
+        return Situation()
 
     def restore(self, situation: Situation) -> None:
         """Take over what Python knows after a step that was repeated without it."""
 
-    def losses(self, batch: Batch, epoch: int, step: int, position: Tensor | None = None) -> StepLosses:
-        """Forward passes and the loss, before the update; `position` as in `Observation`."""
+    def losses(self, batch: Batch, epoch: int, step: int, position: Tensor | None = None) -> StepLosses:  # noqa: ARG002
+        """Forward passes and the loss (part ``ce``), before the update; `position` as in `Observation`."""
+        logits = self.network(batch.images).logits
+        return StepLosses({"ce": cross_entropy(logits, batch)}, logits, None)
 
     def after_update(self, batch: Batch) -> None:
         """Look at what the update has done."""
@@ -75,76 +90,19 @@ class Objective(Protocol):
 
     def metrics(self) -> dict[str, Tensor]:
         """Further 0-dim numbers of the epoch, on the device."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimiser."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
-
-
-class Supervised:
-    """Cross entropy with the labels: how a teacher is trained.
-
-    Args:
-        network: the network in training.
-        beside: what can be done beside the rest of a step.
-    """
-
-    phases: tuple[Phase, ...] = ()
-    sets_temperatures: str | None = None
-
-    def __init__(self, network: Network, beside: Branches = NOTHING_BESIDE) -> None:
-        self.network = network
-        self.model = network.model
-        network.weight_gradients = WeightGradients(beside) if beside.exist else None
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The network's."""
-        return [trained(self.model.parameters())]
-
-    def begin_epoch(self, epoch: int) -> MixPlan | None:  # noqa: ARG002
-        """No mixing."""
-        return None
-
-    def reads(self, epoch: int) -> Hashable:  # noqa: ARG002
-        """Nothing."""
-        return None
-
-    @property
-    def situation(self) -> Situation:
-        """Python keeps nothing."""
-        return Situation()
-
-    def restore(self, situation: Situation) -> None:
-        """Nothing to take over."""
-
-    def losses(self, batch: Batch, epoch: int, step: int, position: Tensor | None = None) -> StepLosses:  # noqa: ARG002
-        """Part ``ce``."""
-        logits = self.network(batch.images).logits
-        return StepLosses({"ce": cross_entropy(logits, batch)}, logits, None)
-
-    def after_update(self, batch: Batch) -> None:
-        """Nothing to look at."""
-
-    def end_epoch(self) -> None:
-        """Nothing to close."""
-
-    def metrics(self) -> dict[str, Tensor]:
-        """None."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The network's."""
+        """Everything but the optimiser."""
         return {"model": self.model.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the network."""
+        """Restore what `state_dict` gave."""
         self.model.load_state_dict(state["model"])
 
 
-class Distillation:
-    """A student learns from a frozen teacher.
+class Distillation(Supervised):
+    """A student learns from a frozen teacher; in a phase on labels alone, from these.
 
     Args:
         student: the network in training, with the features that the method needs.
@@ -170,8 +128,8 @@ class Distillation:
         *,
         watched: bool = False,
     ) -> None:
-        self.student = self.network = student
-        self.model = student.model
+        super().__init__(student, beside)
+        self.student = student
         self.teacher = teacher
         self.method = method
         self.policy = policy
@@ -180,7 +138,6 @@ class Distillation:
         self.phases = method.phases()
         self._beside = beside
         self._watched = watched
-        self._from_labels = Supervised(student, beside)
         self._is_taught = True  # in this epoch
         teacher.model.eval().requires_grad_(False)
 
@@ -192,7 +149,7 @@ class Distillation:
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The student's, the method's and the policy's."""
         policy = trained(self.policy.trainables())
-        return [trained(self.model.parameters()), *self.method.parameter_groups(), policy]
+        return [*super().parameter_groups(), *self.method.parameter_groups(), policy]
 
     def begin_epoch(self, epoch: int) -> MixPlan | None:
         """The policy may ask for mixed images; in a phase on labels alone it is not asked for anything."""
@@ -207,7 +164,7 @@ class Distillation:
     def situation(self) -> Situation | None:
         """The policy's."""
         if not self._is_taught:
-            return self._from_labels.situation
+            return super().situation
         return self.policy.situation if self.answers.on_device else None
 
     def restore(self, situation: Situation) -> None:
@@ -218,7 +175,7 @@ class Distillation:
     def losses(self, batch: Batch, epoch: int, step: int, position: Tensor | None = None) -> StepLosses:
         """Teacher, student, temperatures, method; in a phase on labels alone, their cross entropy."""
         if not self._is_taught:
-            return self._from_labels.losses(batch, epoch, step)
+            return super().losses(batch, epoch, step)
         with self._beside.branch():
             teacher = self.answers(batch)
         student = self.student(batch.images)
@@ -267,7 +224,7 @@ class Distillation:
         What the policy trains with the student is here whether or not its own `Policy.state_dict` tells.
         """
         return {
-            "model": self.model.state_dict(),
+            **super().state_dict(),
             "method": self.method.state_dict(),
             "policy": self.policy.state_dict(),
             "trainables": [parameter.detach() for parameter in self.policy.trainables()],
@@ -275,7 +232,7 @@ class Distillation:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore student, method and policy."""
-        self.model.load_state_dict(state["model"])
+        super().load_state_dict(state)
         self.method.load_state_dict(state["method"])
         self.policy.load_state_dict(state["policy"])
         if "trainables" in state:  # an earlier form has those of the built-in policies in the policy's part alone

@@ -15,7 +15,7 @@ from rlkd_run.data.dataset import Draw, DrawnLoader, TrainLoader
 from rlkd_run.instances import Instances
 from rlkd_run.layer_rates import LayerRates
 from rlkd_run.meters import EpochMeter
-from rlkd_run.objectives import Objective, StepLosses
+from rlkd_run.objectives import StepLosses, Supervised
 from rlkd_run.optimizers import SGD
 from rlkd_run.protocol import Batch, MixPlan
 from rlkd_run.schedule import Schedule
@@ -42,7 +42,7 @@ class Trainer:
 
     def __init__(
         self,
-        objective: Objective,
+        objective: Supervised,
         loader: TrainLoader,
         schedule: Schedule,
         device: torch.device,
