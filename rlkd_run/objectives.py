@@ -235,7 +235,6 @@ class Distillation(Supervised):
         super().load_state_dict(state)
         self.method.load_state_dict(state["method"])
         self.policy.load_state_dict(state["policy"])
-        if "trainables" in state:  # an earlier form has those of the built-in policies in the policy's part alone
-            with torch.no_grad():
-                for parameter, value in zip(self.policy.trainables(), state["trainables"], strict=True):
-                    parameter.copy_(value)
+        with torch.no_grad():
+            for parameter, value in zip(self.policy.trainables(), state["trainables"], strict=True):
+                parameter.copy_(value)

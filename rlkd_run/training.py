@@ -282,14 +282,5 @@ class Trainer:
         self.instances.load_state_dict(state["instances"])
         self._best = state["best"]
         torch.set_rng_state(state["generator"])
-        cuda = _cuda_generator(state)
-        if self.device.type == "cuda" and cuda is not None:
-            torch.cuda.set_rng_state(cuda, self.device)
-
-
-def _cuda_generator(state: Mapping[str, Any]) -> Tensor | None:
-    """A checkpoint's state of the GPU's generator; None if it was written on a CPU."""
-    if "cuda_generators" in state:  # an earlier form: of every GPU in sight, of which the first was used
-        return next(iter(state["cuda_generators"]), None)
-    found: Tensor | None = state["cuda_generator"]
-    return found
+        if self.device.type == "cuda" and state["cuda_generator"] is not None:  # None if it was written on a CPU
+            torch.cuda.set_rng_state(state["cuda_generator"], self.device)

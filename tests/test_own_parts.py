@@ -74,16 +74,6 @@ def test_what_a_policy_trains_is_in_every_checkpoint(kind: type[Own], trainer_of
     assert same(undisturbed.state_dict(), second.state_dict())
 
 
-def test_a_checkpoint_of_an_earlier_form_is_taken_up() -> None:
-    first = make("temperature=ctkd")
-    first.run_epoch(nothing)
-    state = stored(first.state_dict())
-    del state["objective"]["trainables"]
-    second = make("temperature=ctkd")
-    second.load_state_dict(state)
-    assert same(first.state_dict(), second.state_dict())
-
-
 def policy_that_gives(value: Any) -> type[Policy]:
     """`value` may be a function of the observation."""
 

@@ -116,8 +116,7 @@ def test_a_run_goes_on_in_another_memory_layout() -> None:
         torch.testing.assert_close(trained[1][name], value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("form", ["present", "earlier"])
-def test_a_run_goes_on_where_fewer_gpus_are_in_sight(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_goes_on_where_fewer_gpus_are_in_sight(monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = [torch.full((16,), number, dtype=torch.uint8) for number in range(4)]
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device="cuda": gpus[torch.device(device).index or 0])
     monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: list(gpus))
@@ -134,9 +133,6 @@ def test_a_run_goes_on_where_fewer_gpus_are_in_sight(form: str, monkeypatch: pyt
     trainer = make("temperature=fixed")
     trainer.device = torch.device("cuda")
     state = stored(trainer.state_dict())
-    if form == "earlier":
-        state.pop("cuda_generator", None)
-        state["cuda_generators"] = list(gpus)
     gpus[:] = [torch.full((16,), 99, dtype=torch.uint8)]
     trainer.load_state_dict(state)
     assert [gpu[0].item() for gpu in gpus] == [0]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,14 +68,6 @@ class AdversarialTemperature(Policy):
     def metrics(self) -> dict[str, Tensor]:
         """ctkd_gradient_factor: the epoch's."""
         return {"ctkd_gradient_factor": self._factor}
-
-    def state_dict(self) -> dict[str, Any]:
-        """What r is made of; the optimiser's part is saved with the optimiser."""
-        return self.module.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore it."""
-        self.module.load_state_dict(state)
 
 
 class CTKD(AdversarialTemperature):
