@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from rlkd_run.config.datasets import DatasetOptions, FolderOptions, ImageNetOptions
-from rlkd_run.config.feature_methods import (
+from rlkd_run.config.methods import (
+    AnnealingOptions,
     CCOptions,
     CRDOptions,
+    DiffKDOptions,
+    DISTOptions,
+    DKDOptions,
+    DTKDOptions,
+    FeatureOptions,
     FitNetOptions,
+    InfoFlowOptions,
+    KDOptions,
+    PESFOptions,
     ReviewKDOptions,
     RKDOptions,
+    TTMOptions,
     VIDOptions,
 )
-from rlkd_run.config.logit_methods import DISTOptions, DKDOptions, DTKDOptions, TTMOptions
-from rlkd_run.config.methods import FeatureOptions, KDOptions
 from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES
-from rlkd_run.config.related_methods import AnnealingOptions, DiffKDOptions, InfoFlowOptions, PESFOptions
 from rlkd_run.config.temperatures import (
     CTKDInstanceOptions,
     CTKDOptions,

@@ -6,8 +6,8 @@ import importlib.util
 from pathlib import Path
 
 from rlkd_run.config.build import nearest
+from rlkd_run.config.methods import AnnealingOptions
 from rlkd_run.config.registry import METHODS
-from rlkd_run.config.related_methods import AnnealingOptions
 from rlkd_run.config.run import INSPECTIONS
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.models.names import ZOO_NAMES

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlkd_run.config.related_methods import AnnealingOptions
+from rlkd_run.config.methods import AnnealingOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.base import Method, Setting
 from rlkd_run.protocol import Batch, Outputs, Temperatures

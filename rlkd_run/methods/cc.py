@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from rlkd_run.config.feature_methods import CCOptions
+from rlkd_run.config.methods import CCOptions
 from rlkd_run.methods.base import Setting
 from rlkd_run.methods.features import FeatureMethod, penultimate_widths, penultimates
 from rlkd_run.protocol import Batch, Needs, Outputs

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlkd_run.any_order import any_order
-from rlkd_run.config.feature_methods import CRDOptions
+from rlkd_run.config.methods import CRDOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.base import Setting
 from rlkd_run.methods.features import FeatureMethod, penultimate_widths, penultimates

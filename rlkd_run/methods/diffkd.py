@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlkd_run.config.related_methods import DiffKDOptions
+from rlkd_run.config.methods import DiffKDOptions
 from rlkd_run.methods.base import Setting, cross_entropy, softened_divergence
 from rlkd_run.methods.diffusion import Denoiser
 from rlkd_run.methods.features import BatchNorm, FeatureMethod, map_shapes, of_one_size

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlkd_run.config.logit_methods import DKDOptions
+from rlkd_run.config.methods import DKDOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.base import Setting, cross_entropy
 from rlkd_run.methods.logits import LogitMethod, warm_up

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import torch
 from torch import Tensor
 
-from rlkd_run.config.logit_methods import DTKDOptions
+from rlkd_run.config.methods import DTKDOptions
 from rlkd_run.methods.base import Setting, cross_entropy, softened_divergence
 from rlkd_run.methods.logits import LogitMethod, warm_up
 from rlkd_run.protocol import Batch, Outputs, Temperatures

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlkd_run.config.feature_methods import FitNetOptions
+from rlkd_run.config.methods import FitNetOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.base import Setting
 from rlkd_run.methods.features import BatchNorm, FeatureMethod, Shape, map_shapes, shrunk

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from rlkd_run.config.related_methods import InfoFlowOptions
+from rlkd_run.config.methods import InfoFlowOptions
 from rlkd_run.methods.base import Setting
 from rlkd_run.methods.features import FeatureMethod, penultimates, stage_shapes, stages
 from rlkd_run.protocol import Batch, Needs, Outputs, Temperatures

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from rlkd_run.config.related_methods import PESFOptions
+from rlkd_run.config.methods import PESFOptions
 from rlkd_run.methods.base import Setting, cross_entropy, softened_divergence, trained
 from rlkd_run.methods.features import penultimate_widths
 from rlkd_run.methods.logits import LogitMethod, standardise

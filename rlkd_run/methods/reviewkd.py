@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlkd_run.config.feature_methods import ReviewKDOptions
+from rlkd_run.config.methods import ReviewKDOptions
 from rlkd_run.methods.base import Setting
 from rlkd_run.methods.features import (
     BatchNorm,

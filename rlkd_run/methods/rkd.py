@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlkd_run.config.feature_methods import RKDOptions
+from rlkd_run.config.methods import RKDOptions
 from rlkd_run.methods.base import Setting
 from rlkd_run.methods.features import FeatureMethod, penultimates
 from rlkd_run.protocol import Batch, Needs, Outputs

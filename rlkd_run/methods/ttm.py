@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 
-from rlkd_run.config.logit_methods import TTMOptions
+from rlkd_run.config.methods import TTMOptions
 from rlkd_run.methods.base import Setting, cross_entropy
 from rlkd_run.methods.logits import LogitMethod
 from rlkd_run.protocol import Batch, Outputs, Temperatures

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlkd_run.config.feature_methods import VIDOptions
+from rlkd_run.config.methods import VIDOptions
 from rlkd_run.methods.base import Setting
 from rlkd_run.methods.features import FeatureMethod, of_one_size, stage_shapes, stages
 from rlkd_run.protocol import Batch, Needs, Outputs

@@ -12,7 +12,7 @@ from torch import nn
 
 from rlkd_run import teachers
 from rlkd_run.config.composition import compose_command
-from rlkd_run.config.related_methods import AnnealingOptions
+from rlkd_run.config.methods import AnnealingOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.experiment import build, open_data
 from rlkd_run.methods.annealing import Annealing, annealing

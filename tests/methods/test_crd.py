@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from golden import golden
 from torch import Tensor, nn
 
-from rlkd_run.config.feature_methods import CRDOptions
+from rlkd_run.config.methods import CRDOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.base import Setting
 from rlkd_run.methods.crd import CRD, UNKNOWN, contrastive_loss

@@ -10,7 +10,7 @@ import torch
 from golden import golden
 from torch import Tensor, nn
 
-from rlkd_run.config.related_methods import DiffKDOptions
+from rlkd_run.config.methods import DiffKDOptions
 from rlkd_run.methods.base import Setting
 from rlkd_run.methods.diffkd import Autoencoder, DiffKD
 from rlkd_run.methods.diffusion import SIGNAL, Denoiser, NoiseAdapter, denoised

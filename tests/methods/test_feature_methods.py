@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from golden import golden
 from torch import Tensor, nn
 
-from rlkd_run.config.feature_methods import CCOptions, FitNetOptions, ReviewKDOptions
-from rlkd_run.config.methods import FeatureOptions
+from rlkd_run.config.methods import CCOptions, FeatureOptions, FitNetOptions, ReviewKDOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.at import AT, attention_loss
 from rlkd_run.methods.base import Setting

@@ -10,7 +10,7 @@ from composed import composed
 from golden import golden
 from torch import Tensor, nn
 
-from rlkd_run.config.related_methods import InfoFlowOptions
+from rlkd_run.config.methods import InfoFlowOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.base import Setting
 from rlkd_run.methods.infoflow import InfoFlow, jeffreys_divergence, kernels, layer_loss

@@ -11,8 +11,7 @@ from composed import composed
 from golden import BATCH, U, V, Y, golden
 from torch import Tensor, nn
 
-from rlkd_run.config.logit_methods import DISTOptions, DKDOptions, DTKDOptions, TTMOptions
-from rlkd_run.config.methods import KDOptions
+from rlkd_run.config.methods import DISTOptions, DKDOptions, DTKDOptions, KDOptions, TTMOptions
 from rlkd_run.errors import ConfigError
 from rlkd_run.methods.base import Method, Setting, softened_divergence
 from rlkd_run.methods.dist import DIST, correlation_losses

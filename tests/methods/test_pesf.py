@@ -9,7 +9,7 @@ import torch
 from golden import BATCH, U, V, golden
 from torch import nn
 
-from rlkd_run.config.related_methods import PESFOptions
+from rlkd_run.config.methods import PESFOptions
 from rlkd_run.methods.base import Setting, cross_entropy, softened_divergence
 from rlkd_run.methods.pesf import PESF, corrected
 from rlkd_run.models.build import build_model
