@@ -22,7 +22,7 @@ from typing import IO, NamedTuple
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from rlkd_run.config.identity import run_folder, short_hash, teacher_folder
+from rlkd_run.config.identity import folder_of, short_hash
 from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
@@ -35,19 +35,6 @@ from rlkd_run.record import RunFolder, finished, read_json
 
 _SAVES = 60.0  # seconds that jobs get to reach the end of a step and save
 _ENDS_BY_SIGNAL = 600.0  # seconds within which a scheduler that has announced a job's end brings it about
-
-
-def folder_of(config: RunConfig) -> Path:
-    """The run folder of a job.
-
-    Raises:
-        ConfigError: the task leaves no run folder, so that there is nothing to sweep.
-    """
-    if config.task.name == "distill":
-        return run_folder(config)
-    if config.task.name == "train_teacher":
-        return teacher_folder(config)
-    raise ConfigError(f"task={config.task.name} takes one run at a time, not a sweep.")
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlkd_run.config.identity import cell_hash, teacher_cell_hash
+from rlkd_run.config.identity import cell_hash, folder_of, teacher_cell_hash
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.search import Dimension, Search
 from rlkd_run.errors import ConfigError
-from rlkd_run.job import folder_of
 from rlkd_run.record import read_json
 from rlkd_run.results.settings import flatten, settings_of
 

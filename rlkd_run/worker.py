@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from rlkd_run.cli import exit_code
-from rlkd_run.config.registry import load_plugins
+from rlkd_run.config.identity import folder_of
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, FolderBusy, RunError
 from rlkd_run.interrupt import answered_by, stop_at_once
-from rlkd_run.job import folder_of
+from rlkd_run.job import Frozen
 from rlkd_run.launch import start, start_together
 from rlkd_run.output import expendable_output
-from rlkd_run.record import RunFolder, finished, read_json
+from rlkd_run.record import RunFolder, finished
 
 
 def main() -> NoReturn:
@@ -47,14 +47,8 @@ def _main() -> int:
         return exit_code(lambda: work(wait=arguments.wait))
 
 
-def _read(path: Path) -> RunConfig:
-    values = read_json(path)["config"]
-    load_plugins(values["plugins"])
-    return RunConfig.from_dict(values)
-
-
 def _work(path: Path, *, wait: bool) -> int:
-    config = _read(path)
+    config = Frozen.read(path).config
     try:
         start(config, wait=wait)
     except FolderBusy:  # whoever is at it keeps the record
@@ -66,7 +60,7 @@ def _work(path: Path, *, wait: bool) -> int:
 
 
 def _together(paths: Sequence[Path], *, wait: bool) -> int:
-    configs = [_read(path) for path in paths]
+    configs = [Frozen.read(path).config for path in paths]
 
     def note(config: RunConfig, error: Exception) -> None:
         print(f"rlkd-run: {folder_of(config)}: {error or type(error).__name__}", file=sys.stderr)

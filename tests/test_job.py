@@ -19,10 +19,11 @@ import pytest
 
 from rlkd_run import locks, sweep, worker
 from rlkd_run.config.composition import compose_command
+from rlkd_run.config.identity import folder_of
 from rlkd_run.config.registry import METHODS
 from rlkd_run.errors import Interrupted
 from rlkd_run.gpu_slots import VISIBLE, gpu_slot, visible_gpus
-from rlkd_run.job import Ended, Frozen, folder_of, note_end, supervise
+from rlkd_run.job import Ended, Frozen, note_end, supervise
 from rlkd_run.locks import is_locked
 from rlkd_run.queue_files import forget, queued
 from rlkd_run.record import RunFolder

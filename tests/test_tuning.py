@@ -12,9 +12,9 @@ from support import TINY, Ended, save_untrained_teacher
 
 from rlkd_run import tuning
 from rlkd_run.config.composition import compose_command
+from rlkd_run.config.identity import folder_of
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
-from rlkd_run.job import folder_of
 from rlkd_run.results.cli import main as rlkd_table
 from rlkd_run.tuning import objective_of, ranking, ranking_table, try_settings
 

@@ -18,6 +18,7 @@ from omegaconf import MISSING
 
 from rlkd_run.config.run import RecipeOptions
 from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.errors import ConfigError
 
 
 def relevant(options: Any) -> dict[str, Any]:
@@ -161,3 +162,16 @@ def teacher_folder_name(config: RunConfig) -> str:
 def teacher_folder(config: RunConfig) -> Path:
     """Where a teacher that is trained here lives, for every run that needs it."""
     return Path(config.top.output_root) / "teachers" / teacher_folder_name(config)
+
+
+def folder_of(config: RunConfig) -> Path:
+    """The folder of a job.
+
+    Raises:
+        ConfigError: the task leaves no run folder, so that there is nothing to sweep.
+    """
+    if config.task.name == "distill":
+        return run_folder(config)
+    if config.task.name == "train_teacher":
+        return teacher_folder(config)
+    raise ConfigError(f"task={config.task.name} takes one run at a time, not a sweep.")

@@ -15,8 +15,9 @@ from support import TINY, Ended, command, save_untrained_teacher
 
 from rlkd_run import worker
 from rlkd_run.config.composition import compose_command
+from rlkd_run.config.identity import folder_of
 from rlkd_run.errors import ConfigError
-from rlkd_run.job import Frozen, folder_of
+from rlkd_run.job import Frozen
 from rlkd_run.results.cli import main as rlkd_table
 
 GIVEN = "teacher.checkpoint=teacher.safetensors"
