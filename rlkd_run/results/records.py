@@ -1,6 +1,6 @@
 """Run folders on disk -> typed records.
 
-A folder with `result.json` or `status.json` is a run folder. A record that cannot be trusted in full (truncated, of
+A record that cannot be trusted in full (truncated, of
 another schema, with a key missing or a number that is none) is refused as a whole with one sentence that names it:
 half a record in a mean is worse than one seed less.
 """
@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rlkd_run.errors import ConfigError
 from rlkd_run.models.names import ZOO_NAMES
+from rlkd_run.record import SCHEMA
 from rlkd_run.results.fields import Fields, RecordError
-from rlkd_run.results.notices import Tell, line_each, listed, tell_on_stderr
+from rlkd_run.results.folders import RESULT, STATUS
+from rlkd_run.results.notices import Tell, line_each, tell_on_stderr
 from rlkd_run.results.settings import flatten
+from rlkd_run.results.status import standing
 
-SCHEMA = 1
-RESULT = "result.json"
-STATUS = "status.json"
 DISTILL = "distill"
 TRAIN_TEACHER = "train_teacher"
 _ENVIRONMENT = ("packages", "code", "machine")
@@ -78,52 +77,6 @@ class Record:
         return self.teacher if self.student is None else f"{self.teacher}-{self.student}"
 
 
-def find_runs(paths: Iterable[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> list[Path]:
-    """Find the run folders in `paths` and below, each once, in the order of `paths` and then by name.
-
-    Symbolic links are followed; a folder that is reached twice (by a link that leads back, by overlapping `paths`)
-    counts once.
-
-    Args:
-        paths: folders to search.
-        tell: receives one sentence on every folder that cannot be listed.
-
-    Raises:
-        ConfigError: one of `paths` does not exist or is no folder (all of them named).
-    """
-    roots = [Path(path) for path in paths]
-    problems = [
-        f"{root} is not a folder." if os.path.exists(root) else f"There is no folder {root}."
-        for root in roots
-        if not os.path.isdir(root)
-    ]
-    if problems:
-        raise ConfigError(problems)
-    seen: set[tuple[int, int]] = set()
-    return [folder for root in roots for folder in _walk(root, seen, tell)]
-
-
-def _walk(root: Path, seen: set[tuple[int, int]], tell: Tell) -> Iterator[Path]:
-    # A stack instead of recursion: the depth of a tree of folders is the user's, not Python's.
-    stack = [root]
-    while stack:
-        folder = stack.pop()
-        try:
-            stat = folder.stat()
-            key = (stat.st_dev, stat.st_ino)
-            if key in seen:
-                continue
-            seen.add(key)
-            names = sorted(os.listdir(folder))
-        except OSError as error:
-            tell(f"{folder} is skipped: it cannot be listed ({error.strerror}).")
-            continue
-        if RESULT in names or STATUS in names:
-            yield folder
-        # os.path.isdir, unlike Path.is_dir, says False of a link to itself instead of raising.
-        stack.extend(folder / name for name in reversed(names) if os.path.isdir(folder / name))
-
-
 def read_record(folder: Path) -> Record:
     """Read the `result.json` of a run folder.
 
@@ -158,45 +111,22 @@ def read_records(folders: Iterable[Path], *, below: Path | None = None, tell: Te
     """
     records: list[Record] = []
     unfinished: list[tuple[str, str]] = []
-    silent: list[str] = []
     for folder in folders:
-        try:
-            if os.path.lexists(folder / RESULT):
+        if os.path.lexists(folder / RESULT):
+            try:
                 records.append(read_record(folder))
-                continue
-            state, detail = _status(folder)
-        except RecordError as error:
-            tell(str(error))
+            except RecordError as error:
+                tell(str(error))
             continue
-        if state == "finished":
-            silent.append(str(folder))
+        found = standing(folder)
+        if found.state == "unreadable":
+            tell(f"{folder / STATUS} is skipped: {found.detail}.")
         else:
-            unfinished.append((str(folder if below in (None, folder) else folder.relative_to(below)), detail))
+            unfinished.append((str(folder if below in (None, folder) else folder.relative_to(below)), found.words))
     if unfinished:
-        tell(line_each(f"{_runs(unfinished)} not finished", unfinished))
-    if silent:
-        tell(f"{_runs(silent)} finished without a {RESULT} (evaluate and export leave none): {listed(silent)}.")
+        runs = f"{len(unfinished)} run{'' if len(unfinished) == 1 else 's'}"
+        tell(line_each(f"{runs} not finished", unfinished))
     return records
-
-
-def _runs(items: Sequence[object]) -> str:
-    return f"{len(items)} run{'' if len(items) == 1 else 's'}"
-
-
-def _status(folder: Path) -> tuple[str, str]:
-    """State of a run without a result, and the same with how far it came or why it stopped."""
-    file = folder / STATUS
-    try:
-        fields = Fields.load(file)
-        state = fields.text("state")
-    except RecordError as error:
-        raise RecordError(f"{file} is skipped: {error}.") from error
-    epoch, epochs, message = (fields.values.get(key) for key in ("epoch", "epochs", "message"))
-    if state == "failed" and isinstance(message, str) and message.strip():
-        return state, f"{state}: {message.strip().splitlines()[0].rstrip('.')}"
-    if isinstance(epoch, int) and isinstance(epochs, int):
-        return state, f"{state}, epoch {epoch} of {epochs}"
-    return state, state
 
 
 def _record(folder: Path, fields: Fields) -> Record:

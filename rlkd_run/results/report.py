@@ -12,6 +12,7 @@ from rlkd_run.errors import ConfigError
 from rlkd_run.results.aggregate import Cell, Select, aggregate, natural
 from rlkd_run.results.comparison_table import comparison_table
 from rlkd_run.results.csv_table import csv_table
+from rlkd_run.results.folders import find_runs
 from rlkd_run.results.latex import latex
 from rlkd_run.results.list_layout import students_list, teachers_list
 from rlkd_run.results.markdown import markdown
@@ -19,7 +20,7 @@ from rlkd_run.results.notices import Tell, listed, tell_on_stderr
 from rlkd_run.results.page import page
 from rlkd_run.results.paper_layout import paper_table
 from rlkd_run.results.pools import tell_unmatched
-from rlkd_run.results.records import DISTILL, TRAIN_TEACHER, Record, find_runs, read_records
+from rlkd_run.results.records import DISTILL, TRAIN_TEACHER, Record, read_records
 from rlkd_run.results.selection import Condition, chosen, grouped
 from rlkd_run.results.significance import comparisons
 from rlkd_run.results.table import Table

@@ -13,8 +13,8 @@ from rlkd_run.locks import is_locked
 from rlkd_run.queue_files import QUEUE, lock_file, queued, worked_on
 from rlkd_run.record import LOCK
 from rlkd_run.results.fields import Fields, RecordError
+from rlkd_run.results.folders import RESULT, STATUS, find_runs
 from rlkd_run.results.notices import Tell, tell_on_stderr
-from rlkd_run.results.records import RESULT, STATUS, find_runs
 
 STATES = ("finished", "running", "failed", "interrupted", "stopped", "waiting", "unreadable")
 """stopped: it says that it runs, and no process does; waiting: it is queued and has not begun."""
@@ -59,7 +59,7 @@ def standing(folder: Path) -> Standing:
         state = "finished"
     elif busy and not _told_its_end(folder, state, updated):
         state = "running"
-    elif state == "running":
+    elif state in ("running", "finished"):  # of the latter, somebody has removed the result
         state = "stopped"
     elif state not in STATES:
         return Standing(folder, "unreadable", f"its state is {state!r}", updated)

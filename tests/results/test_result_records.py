@@ -11,7 +11,8 @@ import pytest
 
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.fields import RecordError
-from rlkd_run.results.records import find_runs, read_record, read_records
+from rlkd_run.results.folders import find_runs
+from rlkd_run.results.records import read_record, read_records
 from rlkd_run.results.report import read_report, table_for
 
 Make = Callable[..., dict[str, Any]]
@@ -271,7 +272,7 @@ def test_unfinished_runs_are_one_list(
     assert told == [
         "3 runs not finished:\n"
         f"  {failed}  failed: The loss is not finite\n"
-        f"  {running}  running, epoch 3 of 240\n"
+        f"  {running}  stopped: epoch 3 of 240\n"
         f"  {bare}  interrupted"
     ]
     told.clear()
@@ -298,14 +299,14 @@ def test_a_long_list_of_unfinished_runs_is_cut(status_folder: Write, told: list[
         status_folder(f"{i:02}", state="running", epoch=0, epochs=5)
     with pytest.raises(ConfigError, match="No finished run in"):
         read_report([tmp_path / "outputs"], tell=told.append)
-    assert told[0].startswith("30 runs not finished:\n  00  running, epoch 0 of 5\n")
+    assert told[0].startswith("30 runs not finished:\n  00  stopped: epoch 0 of 5\n")
     assert told[0].endswith("\n  and 22 more")
 
 
-def test_finished_without_a_result_is_said(status_folder: Write, told: list[str]) -> None:
-    folder = status_folder("evaluated", state="finished")
+def test_a_run_whose_result_is_gone_is_not_finished(status_folder: Write, told: list[str]) -> None:
+    folder = status_folder("r", state="finished", epoch=5, epochs=5)
     assert read_records([folder], tell=told.append) == []
-    assert told == [f"1 run finished without a result.json (evaluate and export leave none): {folder}."]
+    assert told == [f"1 run not finished:\n  {folder}  stopped: epoch 5 of 5"]
 
 
 def test_a_damaged_status_is_named(status_folder: Write, told: list[str]) -> None:

@@ -121,7 +121,7 @@ def test_only_unfinished_runs(status_folder: Write, capsys: pytest.CaptureFixtur
     folder = status_folder("a", state="running", epoch=1, epochs=2)
     assert main([str(folder)]) == 2
     assert capsys.readouterr().err == (
-        f"1 run not finished:\n  {folder}  running, epoch 1 of 2\nrlkd-table: No finished run in {folder}.\n"
+        f"1 run not finished:\n  {folder}  stopped: epoch 1 of 2\nrlkd-table: No finished run in {folder}.\n"
     )
 
 
