@@ -245,10 +245,8 @@ class Fit:
         self._has_checkpoint = True
 
     def _write_history(self) -> None:
-        if self.history.rows:
-            self.folder.write_metrics(self.history.rows)
-        if self.history.temperatures:
-            self.folder.write_temperatures(self.history.temperatures)
+        self.folder.write_csv("metrics.csv", self.history.rows)
+        self.folder.write_csv("temperatures.csv", self.history.temperatures)
 
     def _row(self) -> dict[str, Any]:
         trainer = self.trainer

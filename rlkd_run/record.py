@@ -215,15 +215,10 @@ class RunFolder:
         """Say in the status what the run is at while it trains no epoch of its own; None: nothing special."""
         self.status("running", phase=words)
 
-    def write_metrics(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """``metrics.csv``, whole: a row an epoch, columns in the order in which they first appear."""
-        self._write_csv("metrics.csv", rows)
-
-    def write_temperatures(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """``temperatures.csv``, whole: a row an epoch, columns as `instances.Instances.profile` names them."""
-        self._write_csv("temperatures.csv", rows)
-
-    def _write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write a table whole: a row an epoch, columns in the order in which they first appear; nothing of no rows."""
+        if not rows:
+            return
         columns = list(dict.fromkeys(key for row in rows for key in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, lineterminator="\n")

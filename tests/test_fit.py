@@ -32,11 +32,11 @@ def _a_teacher_at_hand() -> None:
 def test_an_epoch_that_was_saved_and_not_written_down_is_written_down_later(
     rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(folder: RunFolder, rows: Any) -> None:
+    def full(folder: RunFolder, name: str, rows: Any) -> None:
         raise RunError("metrics.csv could not be written: No space left on device.")
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(RunFolder, "write_metrics", full)
+        stopped.setattr(RunFolder, "write_csv", full)
         assert rlkd_run(*RUN).code == 1
     ended = rlkd_run(*RUN)
     assert ended.code == 0, ended.err

@@ -74,11 +74,11 @@ def test_a_finished_run_whose_code_changed_says_so_alone_and_in_a_sweep(rlkd_run
 def test_a_run_that_goes_on_with_other_code_says_so_and_keeps_both(
     rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(folder: RunFolder, rows: object) -> None:
+    def full(folder: RunFolder, name: str, rows: object) -> None:
         raise RunError("metrics.csv could not be written: No space left on device.")
 
     with monkeypatch.context() as stopped:
-        stopped.setattr(RunFolder, "write_metrics", full)
+        stopped.setattr(RunFolder, "write_csv", full)
         assert rlkd_run(*RUN, *OWN).code == 1
     edit()
     ended = rlkd_run(*RUN, *OWN)

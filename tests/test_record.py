@@ -118,7 +118,7 @@ def test_the_result_ends_the_run() -> None:
 
 def test_metrics_have_the_columns_of_all_rows() -> None:
     with RunFolder(Path("run")) as folder:
-        folder.write_metrics([{"epoch": 1, "a": 2.5}, {"epoch": 2, "a": 3.5, "b": 1}])
+        folder.write_csv("metrics.csv", [{"epoch": 1, "a": 2.5}, {"epoch": 2, "a": 3.5, "b": 1}])
     assert Path("run/metrics.csv").read_text() == "epoch,a,b\n1,2.5,\n2,3.5,1\n"
 
 

@@ -83,19 +83,6 @@ def _is_plain(value: Tensor) -> bool:
     return value.layout is torch.strided and not odd
 
 
-def read_state_dict(path: str | os.PathLike[str], *, what: str) -> StateDict:
-    """Read the state dict in a file of any of the formats of `load_weights`, on the CPU and in the file's precision.
-
-    Args:
-        path: the file.
-        what: how messages call the file, the option it comes from: "teacher.checkpoint".
-
-    Raises:
-        ConfigError: if the file is missing, damaged, would execute code, or holds no state dict.
-    """
-    return _read(Path(path), what)[0]
-
-
 def _read(file: Path, what: str) -> tuple[StateDict, list[str]]:
     problem = missing(file, what)
     if problem is not None:
