@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from rlkd_run.errors import ConfigError, Interrupted, RunError
 from rlkd_run.files import DISK_FULL
 from rlkd_run.help import help_page
 from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, stop_at_once
-from rlkd_run.output import expendable_output
+from rlkd_run.output import expendable_output, let_go_of_lost_readers
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -50,17 +49,8 @@ def exit_code(work: Callable[[], int]) -> int:
     with suppress(OSError):  # nobody reads them
         for sentence in sentences:
             print(f"rlkd-run: {sentence}", file=sys.stderr)
-    _let_go_of_lost_readers()
+    let_go_of_lost_readers()
     return code
-
-
-def _let_go_of_lost_readers() -> None:
-    """Drop what nobody reads any more; at its end, Python would try to write it again and exit with 120 instead."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run(arguments: list[str]) -> int:

@@ -1,8 +1,9 @@
-"""What is printed while runs train: for people, and no reason to end a run when it cannot be written."""
+"""What is printed: for people, and no reason to end a run when it cannot be written."""
 
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -47,3 +48,12 @@ class _Expendable(io.FileIO):
             return super().write(data)
         except OSError:
             return len(data)
+
+
+def let_go_of_lost_readers() -> None:
+    """Drop what nobody reads any more; at its end, Python would try to write it again and exit with 120 instead."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rlkd_run import __version__
 from rlkd_run.errors import ConfigError
+from rlkd_run.output import let_go_of_lost_readers
 from rlkd_run.results.notices import tell_on_stderr
 from rlkd_run.results.report import Report, View, read_report
 from rlkd_run.results.selection import Condition
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"rlkd-table: {problem}", file=sys.stderr)
         return error.exit_code
     except OSError as error:
-        _give_up_stdout()
+        let_go_of_lost_readers()
         if isinstance(error, BrokenPipeError):  # `rlkd-table … | head`: the reader has what it wanted
             return 0
         print(f"rlkd-table: the table cannot be written ({error.strerror}).", file=sys.stderr)
@@ -101,6 +102,10 @@ def _table(argv: Sequence[str] | None) -> int:
     if not folders:
         parser.error("name at least one FOLDER with runs, such as `rlkd-table outputs`.")
     if arguments.status:
+        unread = [name for name in ("where", "group_by", "plots") if getattr(arguments, name)] + list(targets)
+        if unread:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in unread)
+            parser.error(f"--status tells of all runs below the folders, in words: leave out {flags}.")
         print(status_report(folders))
         return 0
     printed = [form for form, target in targets.items() if target == _STDOUT]
@@ -180,13 +185,6 @@ def _parser() -> argparse.ArgumentParser:
     forms.add_argument("--plots", metavar="DIR", help="pictures, each as PNG and SVG, written to this folder")
     parser.add_argument("--version", action="version", version=f"rlkd-run {__version__}")
     return parser
-
-
-def _give_up_stdout() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter does not complain about it at its end."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
-    os.close(null)
 
 
 if __name__ == "__main__":

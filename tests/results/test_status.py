@@ -83,3 +83,9 @@ def test_a_state_that_is_none(state: object, tmp_path: Path) -> None:
 def test_a_record_that_was_kept_alone(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{}")
     assert standing(tmp_path).words == "finished"
+
+
+def test_status_takes_all_runs_or_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(tmp_path), "--status", "--where", "method=kd", "--csv", "x.csv"])
+    assert "leave out --where, --csv." in capsys.readouterr().err
