@@ -205,6 +205,8 @@ def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes:
     widths = {"logits": num_classes}
     if network.needs.penultimate:
         widths["penultimate"] = network.penultimate_width
+    # TF32 is switched on for a whole process, its teacher included.
+    tf32 = config.runtime.precision == "tf32" and network.precision == "fp32"
     facts = {
         "teacher": config.teacher.model,
         "weights": weights_hash(network.model),
@@ -212,7 +214,7 @@ def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes:
         "images": loader.num_images,
         "views": loader.num_views,
         "widths": widths,
-        "computed": network.precision,
+        "computed": "tf32" if tf32 else network.precision,
         "precision": config.runtime.teacher_cache_precision,
     }
     folder = Path(config.runtime.cache_root) / f"{config.dataset.name}-{config.teacher.model}-{short_hash(facts)}"

@@ -181,10 +181,11 @@ def test_runs_that_differ_in_nothing_of_the_teachers_share_a_folder() -> None:
         ["teacher.seed=1"],
         ["dataset.train_limit=60"],
         ["method=srrl"],
+        ["runtime.precision=tf32"],
         ["runtime.teacher_cache_precision=fp16"],
     ):
         make("temperature=fixed", *overrides, "runtime.teacher_cache=lazy")
-    assert len(list(Path("outputs/cache").iterdir())) == 5
+    assert len(list(Path("outputs/cache").iterdir())) == 6
 
 
 # --- the store --------------------------------------------------------------------------------------------------------
