@@ -256,7 +256,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
 
 def _composer(fixed: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:
     """As `_compose`; jobs that differ in their seed alone are composed once, since Hydra reads every file again."""
-    once = functools.lru_cache(maxsize=1)(_compose)
+    once = functools.lru_cache(maxsize=64)(_compose)
     parser = OverridesParser.create()
 
     def compose_job(job: Sequence[str]) -> DictConfig:
