@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rlkd_run.errors import RunError
-from rlkd_run.files import DISK_FULL
+from rlkd_run.files import DISK_FULL, sync_folder
 from rlkd_run.locks import try_lock
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
@@ -35,7 +35,8 @@ class AnswerStore:
     """Rows of tensors in memory-mapped files, and which of them are known.
 
     Any number of processes may read; the one that holds the lock writes. A row counts as known on disk only after its
-    values are there, so that neither a kill nor a power cut leaves a row that looks known and is not.
+    values are there, so that neither a kill nor a power cut leaves a row that looks known and is not. Where a file of
+    values is missing or was cut short, no row is known any more.
 
     Args:
         folder: where the files are; made if need be.
@@ -89,6 +90,8 @@ class AnswerStore:
         with open(self.folder / ".lock", "a") as lock:
             while self._too_small(sizes):
                 if try_lock(lock):
+                    if set(self._too_small(sizes)) - {"known"}:
+                        self._forget()
                     for name in self._too_small(sizes):  # the process that held the lock may have seen to some
                         _reserve(self.folder / f"{name}.bin", sizes[name])
                 elif not told:
@@ -96,6 +99,14 @@ class AnswerStore:
                     told = True
                 else:
                     time.sleep(0.5)
+
+    def _forget(self) -> None:
+        """No row is known any more, also after a power cut: files of values are about to be filled with zeros.
+
+        Not written over: who reads at this moment goes on with the files that it has mapped, and this one fits them.
+        """
+        (self.folder / "known.bin").unlink(missing_ok=True)
+        sync_folder(self.folder)
 
     def _too_small(self, sizes: Mapping[str, int]) -> list[str]:
         paths = {name: self.folder / f"{name}.bin" for name in sizes}

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -192,6 +192,7 @@ def test_runs_that_differ_in_nothing_of_the_teachers_share_a_folder() -> None:
 
 
 STORES: list[AnswerStore] = []
+LOGITS = {"logits": 3}
 
 
 @pytest.fixture(autouse=True)
@@ -201,8 +202,8 @@ def _unlocked() -> Iterator[None]:
         STORES.pop().unlock()
 
 
-def store(folder: str = "store", precision: str = "fp32") -> AnswerStore:
-    STORES.append(AnswerStore(Path(folder), 10, {"logits": 3}, precision, {"teacher": "x"}))
+def store(folder: str = "store", precision: str = "fp32", widths: Mapping[str, int] = LOGITS) -> AnswerStore:
+    STORES.append(AnswerStore(Path(folder), 10, widths, precision, {"teacher": "x"}))
     return STORES[-1]
 
 
@@ -231,6 +232,57 @@ def test_rows_are_known_on_disk_after_a_flush_only() -> None:
     other = store()
     assert other.known(torch.tensor([4])).all()
     assert other.read(torch.tensor([4]))["logits"].tolist() == [[1, 1, 1]]
+
+
+def filled(widths: Mapping[str, int]) -> AnswerStore:
+    one = store(widths=widths)
+    one.lock(wait=False)
+    one.write(torch.arange(10), {name: torch.ones(10, width) for name, width in widths.items()})
+    one.flush()
+    one.unlock()
+    return one
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    short = path.read_bytes()[:-1]
+    path.unlink()  # not in place: a process that has mapped it would end
+    path.write_bytes(short)
+
+
+@pytest.mark.parametrize("lose", [remove, cut])
+@pytest.mark.parametrize("name", ["logits", "penultimate"])
+def test_values_that_were_lost_are_asked_for_again(name: str, lose: Callable[[Path], None]) -> None:
+    widths = {"logits": 3, "penultimate": 2}
+    reader = filled(widths)
+    lose(Path("store") / f"{name}.bin")
+    again = store(widths=widths)
+    assert not again.known(torch.arange(10)).any()
+    reader.refresh()
+    assert reader.complete()
+    assert all((values == 1).all() for values in reader.read(torch.arange(10)).values())
+    filled(widths)
+    assert store(widths=widths).complete()
+
+
+def test_no_row_looks_known_when_bringing_lost_values_back_was_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(LOGITS)
+    remove(Path("store/logits.bin"))
+    reserve = answer_store._reserve
+
+    def ends_after(path: Path, size: int) -> None:
+        reserve(path, size)
+        if path.name == "logits.bin":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(answer_store, "_reserve", ends_after)
+        with pytest.raises(KeyboardInterrupt):
+            store()
+    assert not store().known(torch.arange(10)).any()
 
 
 def _hold(folder: str, held: Any, leave: Any) -> None:
