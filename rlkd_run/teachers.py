@@ -43,7 +43,7 @@ from rlkd_run.results.reported import reported_teacher
 from rlkd_run.same_images import check_resumable, check_taught_by
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
-from rlkd_run.teacher_weights import WEIGHTS, find_weights
+from rlkd_run.teacher_weights import WEIGHTS, find_weights, recorded_hash
 from rlkd_run.training import Trainer
 
 FAR_FROM_LITERATURE = 1.0  # percentage points
@@ -125,17 +125,25 @@ def load(config: RunConfig, model: nn.Module, path: Path) -> Origin:
     """Give a network that `build` made the weights in a file.
 
     Raises:
-        ConfigError: the file, given or of a teacher who was trained before, does not fit or holds no weights.
+        ConfigError: the file, given or of a teacher who was trained before, does not fit or holds no weights; or it is
+            not the one that was trained there.
     """
+    trained = path == teacher_folder(config) / WEIGHTS
+    anew = f"remove {path.parent} to have this teacher trained anew"
     try:
         remarks = load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
     except ConfigError as error:
-        if path != teacher_folder(config) / WEIGHTS:
+        if not trained:
             raise
         # Not trained anew unasked: the record beside the weights is that of the teacher whom other runs had.
-        remedy = f"remove {path.parent} to have this teacher trained anew"
-        raise ConfigError(f"{problem}; {remedy}." for problem in error.problems) from error
-    return Origin(f"{path} ({', '.join(remarks)})" if remarks else str(path), file_hash(path))
+        raise ConfigError(f"{problem}; {anew}." for problem in error.problems) from error
+    sha256 = file_hash(path)
+    if trained and recorded_hash(path.parent) not in (None, sha256):
+        raise ConfigError(
+            f"{path} does not hold the weights that were trained there: put those back, {anew}, or give "
+            f"teacher.checkpoint={path} to use it as it is."
+        )
+    return Origin(f"{path} ({', '.join(remarks)})" if remarks else str(path), sha256)
 
 
 def _called(config: RunConfig) -> str:
