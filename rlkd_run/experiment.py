@@ -106,7 +106,7 @@ def distillation(
             "weights",
             lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device, folder.phase),
         )
-        folder.phase(None)
+        teachers.keep_to(folder, origin)
         loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
         rates = layer_rates(config.recipe, objective.model)

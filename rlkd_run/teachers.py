@@ -146,6 +146,26 @@ def load(config: RunConfig, model: nn.Module, path: Path) -> Origin:
     return Origin(f"{path} ({', '.join(remarks)})" if remarks else str(path), sha256)
 
 
+def keep_to(folder: RunFolder, origin: Origin) -> None:
+    """Note whose weights a run learns from, and refuse to go on with others than it was begun with.
+
+    Args:
+        folder: of the run; one of an earlier version, which noted none, passes, and so do timm's weights.
+        origin: of the weights as they are.
+
+    Raises:
+        ConfigError: they are others.
+        RunError: the note could not be written.
+    """
+    then = folder.noted("teacher_sha256")
+    if None not in (then, origin.sha256) and then != origin.sha256 and folder.has_checkpoints():
+        raise ConfigError(
+            f"{folder.path} was begun with other weights of its teacher than {origin.words} holds now: bring those "
+            "back to go on, or remove the folder to start anew."
+        )
+    folder.status("running", phase=None, teacher_sha256=origin.sha256)
+
+
 def _called(config: RunConfig) -> str:
     objective = config.teacher.objective
     return config.teacher.model if objective == "labels" else f"{objective} {config.teacher.model}"
@@ -171,7 +191,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         folder.begin(config.to_dict(), images=images)
         model = build(config, dataset, device)
         trainer = Trainer(
-            _objective(config, model, dataset, device),
+            _objective(config, model, dataset, device, folder),
             dataset.train_batches(recipe.batch_size, data_seed),
             Schedule.of(recipe),
             device,
@@ -214,7 +234,9 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         return folder.path
 
 
-def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device) -> Supervised:
+def _objective(
+    config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device, folder: RunFolder
+) -> Supervised:
     """What the teacher is trained towards; a nasty one needs a normal one, found or trained like any other."""
     if config.teacher.objective == "labels":
         return Supervised(Network(model), Branches(device if config.runtime.branches else None))
@@ -223,7 +245,9 @@ def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: to
     normal = replace(config, teacher=replace(config.teacher, objective="labels"))
     adversary = build(normal, dataset, device)
     if nasty.adversary is None:
-        words = equip(normal, adversary, dataset, device).words
+        origin = equip(normal, adversary, dataset, device)
+        keep_to(folder, origin)
+        words = origin.words
     else:
         words = nasty.adversary
         load_weights(adversary, words, what="teacher.nasty.adversary")
