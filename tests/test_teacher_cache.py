@@ -19,12 +19,13 @@ from composed import composed
 
 from rlkd_run import answer_store, teachers
 from rlkd_run.answer_store import AnswerStore, weights_hash
-from rlkd_run.errors import RunError
+from rlkd_run.errors import ConfigError, RunError
 from rlkd_run.experiment import build, open_data
 from rlkd_run.models.build import build_model
+from rlkd_run.protocol import Needs
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
-from rlkd_run.teacher_cache import CachedTeacher, LiveTeacher, teacher_for
+from rlkd_run.teacher_cache import CachedTeacher, LiveTeacher, check_place, teacher_for
 from rlkd_run.training import Trainer
 
 CPU = torch.device("cpu")
@@ -186,6 +187,43 @@ def test_runs_that_differ_in_nothing_of_the_teachers_share_a_folder() -> None:
     ):
         make("temperature=fixed", *overrides, "runtime.teacher_cache=lazy")
     assert len(list(Path("outputs/cache").iterdir())) == 6
+
+
+def protect(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it were another user's. Not by its mode: the tests may run as root, whom no mode stops."""
+    opened, protected = open, Path(folder).resolve()
+
+    def guarded(path: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if set(mode) & set("wa+") and Path(path).resolve().is_relative_to(protected):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, mode, *arguments, **options)
+
+    def no_file(dir: Path) -> Any:
+        return guarded(dir / "temporary", "w")
+
+    monkeypatch.setattr("builtins.open", guarded)
+    monkeypatch.setattr("io.open", guarded)
+    monkeypatch.setattr("tempfile.TemporaryFile", no_file)
+
+
+@pytest.mark.parametrize("mode", ["lazy", "full"])
+def test_a_complete_cache_is_read_where_nothing_can_be_written(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = weights(trained("temperature=fixed", "runtime.teacher_cache=full"))
+    protect("outputs/cache", monkeypatch)
+    again = ["temperature=fixed", f"runtime.teacher_cache={mode}"]
+    check_place(composed(*SMALL, *again), Needs())
+    assert apart(first, weights(trained(*again))) == 0
+
+
+@pytest.mark.parametrize("mode", ["lazy", "full"])
+def test_one_that_is_not_complete_is_refused_there(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained("temperature=fixed", "runtime.teacher_cache=lazy")
+    protect("outputs/cache", monkeypatch)
+    refusal = r"runtime\.cache_root=outputs/cache cannot be written: Permission denied\."
+    with pytest.raises(ConfigError, match=refusal):
+        make("temperature=fixed", f"runtime.teacher_cache={mode}")
+    with pytest.raises(ConfigError, match=refusal):
+        check_place(composed(*SMALL, "teacher=resnet20", f"runtime.teacher_cache={mode}"), Needs())
 
 
 # --- the store --------------------------------------------------------------------------------------------------------
