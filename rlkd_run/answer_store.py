@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import time
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from rlkd_run.errors import RunError
-from rlkd_run.files import DISK_FULL
+from rlkd_run.files import DISK_FULL, sync_folder
 from rlkd_run.locks import try_lock
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
@@ -35,7 +36,9 @@ class AnswerStore:
     """Rows of tensors in memory-mapped files, and which of them are known.
 
     Any number of processes may read; the one that holds the lock writes. A row counts as known on disk only after its
-    values are there, so that neither a kill nor a power cut leaves a row that looks known and is not.
+    values are there, so that neither a kill nor a power cut leaves a row that looks known and is not. Where a file of
+    values is missing or was cut short, no row is known any more. A store in which every row is known is opened for
+    reading alone, as it may be another user's.
 
     Args:
         folder: where the files are; made if need be.
@@ -62,12 +65,14 @@ class AnswerStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._take_room({"known": rows, **{name: rows * width * size for name, width in widths.items()}})
+            self._known = torch.from_numpy(np.fromfile(folder / "known.bin", np.uint8, rows)).bool()
             self._mask = self._map("known", rows)
             self._values = {
-                name: torch.from_numpy(self._map(name, rows * width * size)).view(self._dtype).view(rows, width)
+                name: self._map(name, rows * width * size).view(self._dtype).view(rows, width)
                 for name, width in widths.items()
             }
-            (folder / "about.json").write_text(json.dumps(dict(facts), indent=1))
+            if not self.complete():
+                (folder / "about.json").write_text(json.dumps(dict(facts), indent=1))
         except OSError as error:
             if error.errno not in DISK_FULL:
                 raise
@@ -76,7 +81,6 @@ class AnswerStore:
                 f"The teacher's answers need {need:.1f} GB in {folder}, and that failed: {error.strerror}. "
                 "runtime.teacher_cache=none does without, runtime.teacher_cache_precision=fp16 takes half."
             ) from error
-        self._known = torch.from_numpy(self._mask).bool()
         self._advise("MADV_RANDOM")
 
     def _take_room(self, sizes: Mapping[str, int]) -> None:
@@ -85,10 +89,14 @@ class AnswerStore:
         On a file system without fallocate (NFS), the C library writes a zero into every block that it has just read as
         empty. Only under the lock is that sure not to take a row away from a process that fills the store.
         """
+        if not self._too_small(sizes):
+            return
         told = False
         with open(self.folder / ".lock", "a") as lock:
             while self._too_small(sizes):
                 if try_lock(lock):
+                    if set(self._too_small(sizes)) - {"known"}:
+                        self._forget()
                     for name in self._too_small(sizes):  # the process that held the lock may have seen to some
                         _reserve(self.folder / f"{name}.bin", sizes[name])
                 elif not told:
@@ -97,14 +105,25 @@ class AnswerStore:
                 else:
                     time.sleep(0.5)
 
+    def _forget(self) -> None:
+        """No row is known any more, also after a power cut: files of values are about to be filled with zeros.
+
+        Not written over: who reads at this moment goes on with the files that it has mapped, and this one fits them.
+        """
+        (self.folder / "known.bin").unlink(missing_ok=True)
+        sync_folder(self.folder)
+
     def _too_small(self, sizes: Mapping[str, int]) -> list[str]:
         paths = {name: self.folder / f"{name}.bin" for name in sizes}
         return [name for name, path in paths.items() if not path.exists() or path.stat().st_size < sizes[name]]
 
-    def _map(self, name: str, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        with open(self.folder / f"{name}.bin", "r+b") as file:
-            self._maps[name] = mmap.mmap(file.fileno(), size)
-        return np.frombuffer(self._maps[name], np.uint8)
+    def _map(self, name: str, size: int) -> Tensor:
+        mode, access = ("rb", mmap.ACCESS_READ) if self.complete() else ("r+b", mmap.ACCESS_WRITE)
+        with open(self.folder / f"{name}.bin", mode) as file:
+            self._maps[name] = mmap.mmap(file.fileno(), size, access=access)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes to it
+            return torch.from_numpy(np.frombuffer(self._maps[name], np.uint8))
 
     def _advise(self, advice: str) -> None:
         """Tell the system how the values will be read. Left alone, it reads 128 KiB around every row."""
@@ -114,6 +133,7 @@ class AnswerStore:
 
     def lock(self, *, wait: bool) -> bool:
         """Become the one that writes; False if another process is and `wait` is not given."""
+        assert not self.complete(), "there is nothing left to write"
         lock = open(self.folder / ".lock", "a")  # noqa: SIM115 - held until `unlock`
         told = False
         while not try_lock(lock):
@@ -136,7 +156,7 @@ class AnswerStore:
 
     def refresh(self) -> None:
         """Take note of the rows that another process has written."""
-        self._known |= torch.from_numpy(self._mask).bool()
+        self._known |= self._mask.bool()
 
     def known(self, keys: Tensor) -> Tensor:
         """Which rows are known, [K] bool on the CPU, for keys [K] int64 on the CPU."""
@@ -179,7 +199,7 @@ class AnswerStore:
         """Bring what was noted to disk: first the values, then that they are known."""
         for name in self._values:
             _sync(self.folder / f"{name}.bin")
-        self._mask[:] = self._known.numpy()
+        self._mask[:] = self._known
         _sync(self.folder / "known.bin")
 
 

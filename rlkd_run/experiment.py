@@ -87,7 +87,7 @@ def distillation(
     teaching = taught_by(config)
     teacher = common.once("network", lambda: teachers.build(teaching, dataset, device))
     objective = build(config, dataset, teacher, device)
-    check_place(config.runtime, objective.teacher.needs)
+    check_place(teaching, objective.teacher.needs)
     # And its folder is taken before a teacher is waited for, so that the same command typed twice is refused at once.
     with RunFolder(run_folder(config), wait=wait) as folder:
         if finished(folder.path):  # by another process, since this one looked
@@ -106,7 +106,7 @@ def distillation(
             "weights",
             lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device, folder.phase),
         )
-        folder.phase(None)
+        teachers.keep_to(folder, origin)
         loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
         rates = layer_rates(config.recipe, objective.model)

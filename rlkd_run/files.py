@@ -66,9 +66,13 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         with suppress(OSError):  # what happened first is what counts: a read-only disk refuses the clean-up as well
             temporary.unlink()
         raise
-    # The new name must survive a power cut as well as the content.
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder survive a power cut, as their contents do once they are synced."""
+    number = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(number)
     finally:
-        os.close(folder)
+        os.close(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from glob import escape
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,6 @@ from torch import Tensor
 
 from rlkd_run.answer_store import AnswerStore, weights_hash
 from rlkd_run.config.identity import dataset_identity, short_hash
-from rlkd_run.config.run import RuntimeOptions
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, TrainLoader
 from rlkd_run.data.transfer import upload
@@ -170,7 +170,7 @@ def teacher_for(
         phase: told how far the asking of a full cache is.
 
     Raises:
-        ConfigError: `runtime.cache_root` cannot be written.
+        ConfigError: `runtime.cache_root` cannot be written, though not every answer is there.
         RunError: there is no room for the store.
     """
     runtime = config.runtime
@@ -192,7 +192,7 @@ def teacher_for(
         return LiveTeacher(asked)
     device = next(network.model.parameters()).device
     store = _open(config, network, loader, dataset.num_classes)
-    writes = store.lock(wait=runtime.teacher_cache == "full")
+    writes = not store.complete() and store.lock(wait=runtime.teacher_cache == "full")
     if runtime.teacher_cache == "full":
         _fill(store, asked, loader, enabled=runtime.progress, phase=phase)
         store.unlock()
@@ -217,24 +217,30 @@ def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes:
         "computed": "tf32" if tf32 else network.precision,
         "precision": config.runtime.teacher_cache_precision,
     }
-    folder = Path(config.runtime.cache_root) / f"{config.dataset.name}-{config.teacher.model}-{short_hash(facts)}"
+    folder = Path(config.runtime.cache_root) / f"{_prefix(config)}{short_hash(facts)}"
     rows = loader.num_images * loader.num_views
     print(f"cache     {folder}", flush=True)
     with writing(f"runtime.cache_root={config.runtime.cache_root}"):
         return AnswerStore(folder, rows, widths, config.runtime.teacher_cache_precision, facts)
 
 
-def check_place(runtime: RuntimeOptions, needs: Needs) -> None:
+def _prefix(config: RunConfig) -> str:
+    return f"{config.dataset.name}-{config.teacher.model}-"
+
+
+def check_place(config: RunConfig, needs: Needs) -> None:
     """Try to write where the answers are going to be kept, which shows only after a teacher's training otherwise.
 
-    The folder itself is not made yet; the nearest one above it that exists has to serve.
+    The folder itself is not made yet; the nearest one above it that exists has to serve. Where there are answers of
+    such a teacher, they may be these, and complete: then nothing is written.
 
     Raises:
         ConfigError: it cannot be written.
     """
-    if runtime.teacher_cache == "none" or not _can_be_kept(needs):
-        return
+    runtime = config.runtime
     root = Path(runtime.cache_root)
+    if runtime.teacher_cache == "none" or not _can_be_kept(needs) or any(root.glob(f"{escape(_prefix(config))}*")):
+        return
     with writing(f"runtime.cache_root={runtime.cache_root}"):
         place = next(folder for folder in (root, *root.parents) if folder.exists())
         with tempfile.TemporaryFile(dir=place):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from rlkd_run.config.identity import teacher_folder, teacher_folder_name
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.record import finished
+from rlkd_run.errors import ConfigError
+from rlkd_run.record import finished, read_json
 
 WEIGHTS = "teacher.safetensors"
 
@@ -26,3 +28,11 @@ def find_weights(config: RunConfig) -> Path | None:
         return trained / WEIGHTS
     shipped = zoo_folder() / f"{teacher_folder_name(config)}.safetensors"
     return shipped if shipped.is_file() else None
+
+
+def recorded_hash(trained: Path) -> str | None:
+    """SHA-256 of the weights that were trained in a folder, as its record says; None where it does not."""
+    with suppress(ConfigError):  # no record that could be read, which others complain of
+        found: str | None = (read_json(trained / "result.json").get("teacher") or {}).get("sha256")
+        return found
+    return None

@@ -43,7 +43,7 @@ from rlkd_run.results.reported import reported_teacher
 from rlkd_run.same_images import check_resumable, check_taught_by
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
-from rlkd_run.teacher_weights import WEIGHTS, find_weights
+from rlkd_run.teacher_weights import WEIGHTS, find_weights, recorded_hash
 from rlkd_run.training import Trainer
 
 FAR_FROM_LITERATURE = 1.0  # percentage points
@@ -125,17 +125,45 @@ def load(config: RunConfig, model: nn.Module, path: Path) -> Origin:
     """Give a network that `build` made the weights in a file.
 
     Raises:
-        ConfigError: the file, given or of a teacher who was trained before, does not fit or holds no weights.
+        ConfigError: the file, given or of a teacher who was trained before, does not fit or holds no weights; or it is
+            not the one that was trained there.
     """
+    trained = path == teacher_folder(config) / WEIGHTS
+    anew = f"remove {path.parent} to have this teacher trained anew"
     try:
         remarks = load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
     except ConfigError as error:
-        if path != teacher_folder(config) / WEIGHTS:
+        if not trained:
             raise
         # Not trained anew unasked: the record beside the weights is that of the teacher whom other runs had.
-        remedy = f"remove {path.parent} to have this teacher trained anew"
-        raise ConfigError(f"{problem}; {remedy}." for problem in error.problems) from error
-    return Origin(f"{path} ({', '.join(remarks)})" if remarks else str(path), file_hash(path))
+        raise ConfigError(f"{problem}; {anew}." for problem in error.problems) from error
+    sha256 = file_hash(path)
+    if trained and recorded_hash(path.parent) not in (None, sha256):
+        raise ConfigError(
+            f"{path} does not hold the weights that were trained there: put those back, {anew}, or give "
+            f"teacher.checkpoint={path} to use it as it is."
+        )
+    return Origin(f"{path} ({', '.join(remarks)})" if remarks else str(path), sha256)
+
+
+def keep_to(folder: RunFolder, origin: Origin) -> None:
+    """Note whose weights a run learns from, and refuse to go on with others than it was begun with.
+
+    Args:
+        folder: of the run; one of an earlier version, which noted none, passes, and so do timm's weights.
+        origin: of the weights as they are.
+
+    Raises:
+        ConfigError: they are others.
+        RunError: the note could not be written.
+    """
+    then = folder.noted("teacher_sha256")
+    if None not in (then, origin.sha256) and then != origin.sha256 and folder.has_checkpoints():
+        raise ConfigError(
+            f"{folder.path} was begun with other weights of its teacher than {origin.words} holds now: bring those "
+            "back to go on, or remove the folder to start anew."
+        )
+    folder.status("running", phase=None, teacher_sha256=origin.sha256)
 
 
 def _called(config: RunConfig) -> str:
@@ -163,7 +191,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         folder.begin(config.to_dict(), images=images)
         model = build(config, dataset, device)
         trainer = Trainer(
-            _objective(config, model, dataset, device),
+            _objective(config, model, dataset, device, folder),
             dataset.train_batches(recipe.batch_size, data_seed),
             Schedule.of(recipe),
             device,
@@ -206,7 +234,9 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         return folder.path
 
 
-def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device) -> Supervised:
+def _objective(
+    config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device, folder: RunFolder
+) -> Supervised:
     """What the teacher is trained towards; a nasty one needs a normal one, found or trained like any other."""
     if config.teacher.objective == "labels":
         return Supervised(Network(model), Branches(device if config.runtime.branches else None))
@@ -215,7 +245,9 @@ def _objective(config: RunConfig, model: nn.Module, dataset: Dataset, device: to
     normal = replace(config, teacher=replace(config.teacher, objective="labels"))
     adversary = build(normal, dataset, device)
     if nasty.adversary is None:
-        words = equip(normal, adversary, dataset, device).words
+        origin = equip(normal, adversary, dataset, device)
+        keep_to(folder, origin)
+        words = origin.words
     else:
         words = nasty.adversary
         load_weights(adversary, words, what="teacher.nasty.adversary")

@@ -1,15 +1,10 @@
-"""The teacher's kept answers: the same as the network's, for every way of keeping them, and safe between processes."""
+"""The teacher's kept answers: the same as the network's, for every way of keeping them."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import multiprocessing
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +12,14 @@ import pytest
 import torch
 from composed import composed
 
-from rlkd_run import answer_store, teachers
-from rlkd_run.answer_store import AnswerStore, weights_hash
-from rlkd_run.errors import RunError
+from rlkd_run import teachers
+from rlkd_run.answer_store import AnswerStore
+from rlkd_run.errors import ConfigError
 from rlkd_run.experiment import build, open_data
-from rlkd_run.models.build import build_model
+from rlkd_run.protocol import Needs
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
-from rlkd_run.teacher_cache import CachedTeacher, LiveTeacher, teacher_for
+from rlkd_run.teacher_cache import CachedTeacher, LiveTeacher, check_place, teacher_for
 from rlkd_run.training import Trainer
 
 CPU = torch.device("cpu")
@@ -188,138 +183,38 @@ def test_runs_that_differ_in_nothing_of_the_teachers_share_a_folder() -> None:
     assert len(list(Path("outputs/cache").iterdir())) == 6
 
 
-# --- the store --------------------------------------------------------------------------------------------------------
+def protect(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if it were another user's. Not by its mode: the tests may run as root, whom no mode stops."""
+    opened, protected = open, Path(folder).resolve()
+
+    def guarded(path: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
+        if set(mode) & set("wa+") and Path(path).resolve().is_relative_to(protected):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(path, mode, *arguments, **options)
+
+    def no_file(dir: Path) -> Any:
+        return guarded(dir / "temporary", "w")
+
+    monkeypatch.setattr("builtins.open", guarded)
+    monkeypatch.setattr("io.open", guarded)
+    monkeypatch.setattr("tempfile.TemporaryFile", no_file)
 
 
-STORES: list[AnswerStore] = []
+@pytest.mark.parametrize("mode", ["lazy", "full"])
+def test_a_complete_cache_is_read_where_nothing_can_be_written(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = weights(trained("temperature=fixed", "runtime.teacher_cache=full"))
+    protect("outputs/cache", monkeypatch)
+    again = ["temperature=fixed", f"runtime.teacher_cache={mode}"]
+    check_place(composed(*SMALL, *again), Needs())
+    assert apart(first, weights(trained(*again))) == 0
 
 
-@pytest.fixture(autouse=True)
-def _unlocked() -> Iterator[None]:
-    yield
-    while STORES:
-        STORES.pop().unlock()
-
-
-def store(folder: str = "store", precision: str = "fp32") -> AnswerStore:
-    STORES.append(AnswerStore(Path(folder), 10, {"logits": 3}, precision, {"teacher": "x"}))
-    return STORES[-1]
-
-
-def test_half_precision_keeps_its_bound() -> None:
-    one = store(precision="fp16")
-    assert one.lock(wait=False)
-    values = torch.randn(10, 3) * 20
-    one.write(torch.arange(10), {"logits": values})
-    assert ((one.read(torch.arange(10))["logits"] - values).abs() <= values.abs() * 2**-11 + 2**-25).all()
-
-
-def test_what_precision_cannot_hold_stays_unknown() -> None:
-    one = store(precision="fp16")
-    one.lock(wait=False)
-    one.write(torch.tensor([1, 2, 3]), {"logits": torch.tensor([[1.0, 2, 3], [1e6, 0, 0], [float("nan"), 0, 0]])})
-    assert one.known(torch.arange(10)).tolist() == [False, True, *[False] * 8]
-    assert not one.complete()
-
-
-def test_rows_are_known_on_disk_after_a_flush_only() -> None:
-    one = store()
-    one.lock(wait=False)
-    one.write(torch.tensor([4]), {"logits": torch.ones(1, 3)})
-    assert not store().known(torch.tensor([4])).any()
-    one.flush()
-    other = store()
-    assert other.known(torch.tensor([4])).all()
-    assert other.read(torch.tensor([4]))["logits"].tolist() == [[1, 1, 1]]
-
-
-def _hold(folder: str, held: Any, leave: Any) -> None:
-    one = store(folder)
-    one.lock(wait=True)
-    one.write(torch.tensor([7]), {"logits": torch.full((1, 3), 7.0)})
-    one.flush()
-    held.set()
-    leave.wait(60)
-    one.unlock()
-
-
-def test_one_process_writes_and_others_read() -> None:
-    context = multiprocessing.get_context("fork")
-    held, leave = context.Event(), context.Event()
-    process = context.Process(target=_hold, args=(str(Path("store").resolve()), held, leave))
-    reader = store()
-    process.start()
-    assert held.wait(60)
-    assert not reader.lock(wait=False)
-    with pytest.raises(AssertionError, match="holds the lock"):
-        reader.write(torch.tensor([0]), {"logits": torch.zeros(1, 3)})
-    assert not reader.known(torch.tensor([7])).any()
-    reader.refresh()
-    assert reader.read(torch.tensor([7]))["logits"].tolist() == [[7, 7, 7]]
-    leave.set()
-    assert reader.lock(wait=True)
-    process.join(60)
-
-
-def test_no_room_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(answer_store.os, "posix_fallocate", full)
-    with pytest.raises(RunError, match=r"need 0\.0 GB in .*No space left on device\. runtime\.teacher_cache=none"):
-        store("elsewhere")
-
-
-@pytest.mark.parametrize(
-    ("number", "error"), [(errno.ENOSPC, RunError), (errno.EDQUOT, RunError), (errno.EIO, OSError)]
-)
-def test_room_is_spoken_of_only_where_there_is_none(
-    number: int, error: type[Exception], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(*arguments: int) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(answer_store.os, "posix_fallocate", fails)
-    with pytest.raises(error):
-        store("elsewhere")
-
-
-def test_a_file_system_without_fallocate_serves_and_no_row_is_lost_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There the C library writes zeros: not into a file that is appended to, and never while another process writes."""
-    began, go_on = threading.Event(), threading.Event()
-    sizes: list[int] = []
-
-    def zeros(number: int, offset: int, length: int) -> None:
-        if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_APPEND:
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
-        began.set()
-        assert go_on.wait(60)
-        os.pwrite(number, bytes(length), offset)
-        sizes.append(length)
-
-    monkeypatch.setattr(answer_store.os, "posix_fallocate", zeros)
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(store)
-        assert began.wait(60)
-        second = pool.submit(store)
-        time.sleep(0.3)  # by now the second would be at it as well
-        go_on.set()
-        one, other = first.result(), second.result()
-    assert sizes == [10, 10 * 3 * 4]
-    one.lock(wait=False)
-    one.write(torch.tensor([4]), {"logits": torch.ones(1, 3)})
-    one.flush()
-    other.refresh()
-    assert store().read(torch.tensor([4]))["logits"].tolist() == [[1, 1, 1]]
-    assert other.read(torch.tensor([4]))["logits"].tolist() == [[1, 1, 1]]
-    assert len(sizes) == 2
-
-
-def test_weights_have_a_hash() -> None:
-    torch.manual_seed(0)
-    model = build_model("zoo", "resnet8", 10)
-    before = weights_hash(model)
-    assert before == weights_hash(model)
-    with torch.no_grad():
-        next(model.parameters())[0] += 1
-    assert weights_hash(model) != before
+@pytest.mark.parametrize("mode", ["lazy", "full"])
+def test_one_that_is_not_complete_is_refused_there(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained("temperature=fixed", "runtime.teacher_cache=lazy")
+    protect("outputs/cache", monkeypatch)
+    refusal = r"runtime\.cache_root=outputs/cache cannot be written: Permission denied\."
+    with pytest.raises(ConfigError, match=refusal):
+        make("temperature=fixed", f"runtime.teacher_cache={mode}")
+    with pytest.raises(ConfigError, match=refusal):
+        check_place(composed(*SMALL, "teacher=resnet20", f"runtime.teacher_cache={mode}"), Needs())
