@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -234,10 +235,14 @@ class Fit:
         try:
             self.checkpoints.save(state, epoch=self.trainer.epoch, step=self.trainer.step)
         except OSError as error:
-            left = "the previous one is whole, and the same command goes on from it."
+            if not os.path.exists(self.folder.path):
+                left = "somebody has moved or removed the run folder."
+            elif self._has_checkpoint:
+                left = "the previous one is whole, and the same command goes on from it."
+            else:
+                left = "it would have been the first, so the same command starts anew."
             raise RunError(
-                f"A checkpoint could not be written to {self.checkpoints.folder}: {error.strerror}; "
-                + (left if self._has_checkpoint else "it would have been the first, so the same command starts anew.")
+                f"A checkpoint could not be written to {self.checkpoints.folder}: {error.strerror}; {left}"
             ) from error
         self._saved = time.monotonic()
         self._has_checkpoint = True

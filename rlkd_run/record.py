@@ -143,7 +143,8 @@ class RunFolder:
             else:
                 self.failed(error)
         except RunError as also:  # a full disk, most likely: what happened first is what counts
-            print(also, file=sys.stderr)
+            if os.path.exists(self.path):  # else somebody has moved the folder, which is what happened first
+                print(also, file=sys.stderr)
 
     def _is_bare(self) -> bool:
         """Whether nothing worth keeping was written: the mistake came to light before the first checkpoint."""

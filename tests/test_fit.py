@@ -120,6 +120,22 @@ def test_events_whose_folder_cannot_be_made_are_dropped(
     assert ended.out.count("warning   no events for TensorBoard from here on") == 1
 
 
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_run_whose_folder_is_moved_ends_and_makes_no_new_one(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    def move() -> None:
+        (place,) = Path("outputs/runs").iterdir()
+        place.rename("moved")
+
+    after_step(epoch, move, monkeypatch)
+    ended = rlkd_run(*RUN, "recipe.epochs=2", "runtime.tensorboard=true")
+    assert ended.code == 1
+    (sentence,) = ended.err.strip().splitlines()
+    assert sentence.endswith("No such file or directory; somebody has moved or removed the run folder.")
+    assert not list(Path("outputs/runs").iterdir())
+
+
 def test_an_epoch_has_a_rate_of_its_own() -> None:
     history = History()
     history.account(seconds=10.0, images=100)
