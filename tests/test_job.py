@@ -195,5 +195,26 @@ def test_what_another_sweep_began_is_taken_over_unless_it_failed(status: str | N
     assert sweep._left(folder) is left
 
 
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs that a launcher was given, as it names their files; nothing else becomes of them."""
+    given: list[str] = []
+    monkeypatch.setattr(sweep, "run_job", lambda composed: given.append(composed.frozen))
+    return given
+
+
+def launch(*overrides: str) -> None:
+    command = compose_command([*overrides, "seed=0,1"])
+    assert sweep._launch({folder_of(run): run for run in command.runs}, command)
+
+
+def test_what_another_users_sweep_left_in_the_queue_is_in_nobodys_way(launched: list[str]) -> None:
+    queue = Path("outputs/runs/.queue")
+    queue.mkdir(parents=True)
+    (queue / "multirun.yaml").symlink_to("nowhere/file")  # as one that may be removed, and not be written to
+    launch()
+    assert len(launched) == 2
+
+
 def test_an_interruption_travels_between_processes() -> None:
     assert pickle.loads(pickle.dumps(Interrupted(signal.SIGTERM))).exit_code == 143
