@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from rlkd_run import locks, sweep, worker
 from rlkd_run.config.composition import compose_command
@@ -23,10 +24,11 @@ from rlkd_run.config.identity import folder_of
 from rlkd_run.config.registry import METHODS
 from rlkd_run.errors import Interrupted
 from rlkd_run.gpu_slots import VISIBLE, gpu_slot, visible_gpus
-from rlkd_run.job import Ended, Frozen, note_end, supervise
+from rlkd_run.job import Ended, Frozen, note_end, run_job, supervise
 from rlkd_run.locks import is_locked
-from rlkd_run.queue_files import forget, queued
+from rlkd_run.queue_files import forget, lock_file, queued
 from rlkd_run.record import RunFolder
+from rlkd_run.results.status import standing
 
 
 @pytest.fixture
@@ -214,6 +216,14 @@ def test_what_another_users_sweep_left_in_the_queue_is_in_nobodys_way(launched: 
     (queue / "multirun.yaml").symlink_to("nowhere/file")  # as one that may be removed, and not be written to
     launch()
     assert len(launched) == 2
+
+
+def test_a_lock_that_cannot_be_opened_is_on_record() -> None:
+    (run,) = compose_command([]).runs
+    frozen, folder = Frozen(run, Path.cwd()).write(), folder_of(run)
+    lock_file(folder).mkdir()
+    assert run_job(OmegaConf.create({"frozen": str(frozen), "launcher": "basic", "wait": False})) == 0
+    assert standing(folder).words == f"failed: {lock_file(folder)} cannot be opened: Is a directory"
 
 
 def test_an_interruption_travels_between_processes() -> None:
