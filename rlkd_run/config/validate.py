@@ -89,7 +89,7 @@ def _agent(config: RunConfig, problems: list[str]) -> None:
             f"The agent would never set a temperature: agent.warmup_epochs={agent.warmup_epochs} is beyond "
             f"recipe.epochs={epochs}."
         )
-    elif not any(epoch % agent.train_every == 0 for epoch in range(agent.warmup_epochs, epochs + 1)):
+    elif -(-agent.warmup_epochs // agent.train_every) * agent.train_every > epochs:  # the first that is divisible
         problems.append(
             f"The agent would never be trained: no epoch from {agent.warmup_epochs} (agent.warmup_epochs) to {epochs} "
             f"is divisible by agent.train_every={agent.train_every}."
