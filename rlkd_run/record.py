@@ -36,8 +36,8 @@ LOCK = ".lock"
 
 
 def finished(folder: Path) -> bool:
-    """Whether a run has its result."""
-    return (folder / "result.json").is_file()
+    """Whether a run has its result; False of a folder that must not be looked into, which is said on entering it."""
+    return os.path.isfile(folder / "result.json")  # `Path.is_file` would raise there
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -93,9 +93,9 @@ class RunFolder:
         return self
 
     def _open(self, tries: int = 5) -> IO[str]:
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        self._made = missing[-1] if missing else None
         with writing(f"The run folder {self.path}"):
+            missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+            self._made = missing[-1] if missing else None
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 return open(self.path / LOCK, "a+")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from rlkd_run.config.build import nearest
@@ -170,7 +171,12 @@ def _task(config: RunConfig, problems: list[str]) -> None:
     needs_run = config.task.name in INSPECTIONS
     if needs_run and config.top.run is None:
         problems.append(f"task={config.task.name} needs run=FOLDER, the folder of a finished run.")
-    if needs_run and config.top.run is not None and not Path(config.top.run, "result.json").is_file():
-        problems.append(f"run={config.top.run} is not the folder of a finished run: it has no result.json.")
+    if needs_run and config.top.run is not None:
+        try:
+            os.stat(Path(config.top.run, "result.json"))
+        except (FileNotFoundError, NotADirectoryError):
+            problems.append(f"run={config.top.run} is not the folder of a finished run: it has no result.json.")
+        except OSError as error:
+            problems.append(f"run={config.top.run} cannot be read: {error.strerror}.")
     if not needs_run and config.top.run is not None:
         problems.append(f"run={config.top.run} is for task=evaluate and task=export, not task={config.task.name}.")
