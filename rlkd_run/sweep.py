@@ -17,7 +17,7 @@ import hydra
 
 from rlkd_run.config.composition import Command, config_folder
 from rlkd_run.config.identity import folder_of, teacher_folder
-from rlkd_run.config.quoting import quoted
+from rlkd_run.config.quoting import quoted_as_it_is
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, Interrupted
 from rlkd_run.files import writing
@@ -140,10 +140,10 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
     with writing(f"The folder {queue}"):  # Hydra writes it anew and would fail on that of another user in a shared one
         (queue / "multirun.yaml").unlink(missing_ok=True)
     overrides = [
-        "frozen=" + ",".join(quoted(str(path)) for path in files),
+        "frozen=" + ",".join(quoted_as_it_is(str(path)) for path in files),
         f"launcher={command.launcher_kind}",
         f"wait={str(wait).lower()}",
-        f"hydra.sweep.dir={quoted(str(queue))}",
+        f"hydra.sweep.dir={quoted_as_it_is(str(queue))}",
         f"hydra/launcher={command.launcher}",
         *(text for text in command.hydra_overrides if not text.startswith("hydra/launcher=")),
     ]

@@ -218,6 +218,15 @@ def test_what_another_users_sweep_left_in_the_queue_is_in_nobodys_way(launched: 
     assert len(launched) == 2
 
 
+@pytest.mark.parametrize("name", ["${a}", "a,b", "\\${a}", "\\\\${a}\\", "a\\b\"$'[x]"])
+def test_a_folder_may_have_any_name(launched: list[str], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    Path(name).mkdir()
+    monkeypatch.chdir(name)
+    launch()
+    assert sorted(map(Path, launched)) == sorted(Path("outputs/runs/.queue").resolve().glob("*.json"))
+    assert Path("outputs/runs/.queue/multirun.yaml").exists()
+
+
 def test_a_lock_that_cannot_be_opened_is_on_record() -> None:
     (run,) = compose_command([]).runs
     frozen, folder = Frozen(run, Path.cwd()).write(), folder_of(run)
