@@ -144,6 +144,13 @@ def test_who_has_named_a_folder_is_not_asked_for_it() -> None:
     assert found.startswith("method.name=mine is not registered (--plugin ")
 
 
+def test_a_folder_that_has_been_removed_is_no_place_to_start_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path("../gone").rmdir()
+    assert problems_of() == ["The folder that this command was started in has been removed."]
+
+
 def test_a_series_may_be_nested() -> None:
     assert only("series=a/b").top.series == "a/b"
 
