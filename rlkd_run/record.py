@@ -50,7 +50,7 @@ def read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: brackets a thousand deep
         raise ConfigError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} does not hold a JSON object.")
@@ -88,6 +88,9 @@ class RunFolder:
             lock.close()
             raise RunError(f"{self.path / LOCK} could not be written: {error.strerror}.") from error
         self._lock = lock
+        for leftover in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote
+            with suppress(OSError):
+                leftover.unlink()
         with suppress(ConfigError):  # none yet, or half of one: it is written anew
             self._status = read_json(self.path / "status.json")
         return self
