@@ -42,11 +42,11 @@ class Checkpoints:
         """Write the state after `epoch` whole epochs and `step` steps of the next one.
 
         Raises:
-            OSError: disk full or the like; earlier checkpoints are untouched.
+            OSError: disk full or the like, or no folder to make ours in; earlier checkpoints are untouched.
         """
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)  # and no run folder anew, where somebody has moved it
         path = self.folder / f"epoch-{epoch:05d}-step-{step:07d}.pt"
         write_atomically(path, buffer.getbuffer())
         others = [other for other in self._files() if other != path]  # the one just written stays, whatever its number

@@ -15,11 +15,12 @@ from rlkd_run.errors import ConfigError, Interrupted, RunError
 from rlkd_run.files import DISK_FULL
 from rlkd_run.help import help_page
 from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, stop_at_once
-from rlkd_run.output import expendable_output, let_go_of_lost_readers
+from rlkd_run.output import expendable_output, let_go_of_lost_readers, ready_streams
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Console script. Exits with 0, 1 (a run failed), 2 (a mistake of the user's) or 128 + signal."""
+    ready_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     with answered_by(stop_at_once, COMMANDS_STOPS):
         code = exit_code(lambda: _run(arguments))

@@ -50,7 +50,8 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Replace a file by new content, so that a crash or a full disk leaves the old content whole.
 
     A process that is killed while it writes (SIGKILL, a power cut) leaves the new content, or a part of it, under the
-    name that `beside` gave. Nobody takes such a file for the old one; `Checkpoints.load` clears its folder of them.
+    name that `beside` gave. Nobody takes such a file for the old one; `RunFolder` and `Checkpoints.load`
+    clear their folders of them.
 
     Raises:
         OSError: the content could not be written; the old file is untouched and nothing is left behind.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from torch import nn
-from torch.utils.tensorboard import SummaryWriter
 
 from rlkd_run.checkpoint import Checkpoints
 from rlkd_run.config.run import RuntimeOptions
@@ -21,6 +21,7 @@ from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.interrupt import StopRequest
 from rlkd_run.progress import EpochBar, describe, with_spread
 from rlkd_run.record import RunFolder
+from rlkd_run.tensorboard_log import TensorboardLog
 from rlkd_run.training import Trainer
 
 
@@ -156,8 +157,7 @@ class Fit:
         """
         trainer = self.trainer
         with ExitStack() as stack:
-            events = self._events(stack)
-            log_online = self._wandb(stack)
+            logs = [self._tensorboard(stack), self._wandb(stack)]
             while trainer.epoch < trainer.schedule.epochs:
                 self.folder.status("running", epoch=trainer.epoch + 1, epochs=trainer.schedule.epochs, phase=None)
                 yield from self._epoch(stop)
@@ -170,9 +170,8 @@ class Fit:
                     trainer.note_validation(row["val_top1"])
                 self._save()
                 self._write_history()
-                if events is not None:
-                    self._log(events, row)
-                log_online(row)
+                for log in logs:
+                    log(row)
                 print(self.label + _line(row, trainer.schedule.epochs), flush=True)
                 if stop.signal_number is not None and trainer.epoch < trainer.schedule.epochs:
                     raise Interrupted(stop.signal_number)
@@ -236,10 +235,14 @@ class Fit:
         try:
             self.checkpoints.save(state, epoch=self.trainer.epoch, step=self.trainer.step)
         except OSError as error:
-            left = "the previous one is whole, and the same command goes on from it."
+            if not os.path.exists(self.folder.path):
+                left = "somebody has moved or removed the run folder."
+            elif self._has_checkpoint:
+                left = "the previous one is whole, and the same command goes on from it."
+            else:
+                left = "it would have been the first, so the same command starts anew."
             raise RunError(
-                f"A checkpoint could not be written to {self.checkpoints.folder}: {error.strerror}; "
-                + (left if self._has_checkpoint else "it would have been the first, so the same command starts anew.")
+                f"A checkpoint could not be written to {self.checkpoints.folder}: {error.strerror}; {left}"
             ) from error
         self._saved = time.monotonic()
         self._has_checkpoint = True
@@ -262,12 +265,11 @@ class Fit:
         row["images_per_second"] = self.history.end_epoch()
         return row
 
-    def _events(self, stack: ExitStack) -> SummaryWriter | None:
+    def _tensorboard(self, stack: ExitStack) -> Callable[[dict[str, Any]], None]:
         if not self.runtime.tensorboard:
-            return None
-        writer = SummaryWriter(str(self.folder.path / "tensorboard"), purge_step=self.trainer.epoch + 1)
-        stack.callback(writer.close)
-        return writer
+            return lambda row: None  # noqa: ARG005
+        events = stack.enter_context(closing(TensorboardLog(self.folder.path, self.trainer.epoch + 1)))
+        return lambda row: events.log(row, self.trainer.instances.seen())
 
     def _wandb(self, stack: ExitStack) -> Callable[[dict[str, Any]], None]:
         if self.runtime.wandb is None:
@@ -275,16 +277,6 @@ class Fit:
         from rlkd_run.wandb_log import WandbLog
 
         return stack.enter_context(WandbLog(self.folder.path, self.runtime)).log
-
-    def _log(self, events: SummaryWriter, row: dict[str, Any]) -> None:
-        for name, value in row.items():
-            if name != "epoch" and math.isfinite(value):
-                group, _, rest = name.partition("_")
-                events.add_scalar(f"{group}/{rest or group}", value, row["epoch"])
-        seen = self.trainer.instances.seen()
-        if len(seen):
-            events.add_histogram("t/histogram", seen, row["epoch"])
-        events.flush()
 
 
 def _line(row: dict[str, Any], epochs: int) -> str:

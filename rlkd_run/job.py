@@ -108,7 +108,7 @@ def run_job(composed: DictConfig) -> int:
         composed: the keys of ``conf/_job.yaml``.
 
     Returns:
-        The child's exit code; 0 where there was nothing to do.
+        The child's exit code; 0 where there was none.
 
     Raises:
         Interrupted: this process was asked to stop, and so is the sweep on this machine.
@@ -122,7 +122,12 @@ def run_job(composed: DictConfig) -> int:
         mine: dict[Path, IO[str]] = {}  # locks by file
         for path, frozen in sorted(found.items()):  # in the order of everybody, so that none waits for one who waits
             folder = folder_of(frozen.config)
-            lock = stack.enter_context(open(lock_file(folder), "a"))
+            try:
+                lock = stack.enter_context(open(lock_file(folder), "a"))
+            except OSError as error:  # another user's, most likely
+                if not finished(folder):
+                    _note(folder, "failed", f"{lock_file(folder)} cannot be opened: {error.strerror}")
+                continue
             if _locked(lock, folder, wait=composed.wait) and not finished(folder):
                 mine[path] = lock
         files = [path for path in found if path in mine]
@@ -271,9 +276,13 @@ def note_end(folder: Path, ended: Ended) -> None:
         message = f"killed by {signal.Signals(-code).name}"
         if code == -signal.SIGKILL:
             message += "; where nobody did that, the machine was out of memory"
+    _note(folder, "interrupted" if ended.was_stopped else "failed", message)
+
+
+def _note(folder: Path, state: str, message: str) -> None:
     try:
         with RunFolder(folder) as run:
-            run.status("interrupted" if ended.was_stopped else "failed", message=message, traceback=None)
+            run.status(state, message=message, traceback=None)
     except FolderBusy:  # another process is at it
         return
     except (ConfigError, RunError) as error:  # the disk is full, most likely

@@ -10,6 +10,25 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 
+def ready_streams() -> None:
+    """What every command calls first, so that it can print, whatever it was started with.
+
+    Of a character that the terminal does not have, a question mark is left. Where standard streams are missing, as some
+    daemons start a command, the null device takes their place; that of the descriptors as well, since a data file that
+    got one of these numbers would take what a library or a child prints.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free, i.e. this one
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - to the end of the process
+    if isinstance(sys.stdout, io.TextIOWrapper):  # standard error escapes them by itself
+        sys.stdout.reconfigure(errors="replace")
+
+
 @contextmanager
 def expendable_output() -> Iterator[None]:
     """Within it, what cannot be printed is dropped, where it would raise an OSError otherwise.

@@ -36,8 +36,8 @@ LOCK = ".lock"
 
 
 def finished(folder: Path) -> bool:
-    """Whether a run has its result."""
-    return (folder / "result.json").is_file()
+    """Whether a run has its result; False of a folder that must not be looked into, which is said on entering it."""
+    return os.path.isfile(folder / "result.json")  # `Path.is_file` would raise there
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def read_json(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text())
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: brackets a thousand deep
         raise ConfigError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} does not hold a JSON object.")
@@ -88,14 +88,17 @@ class RunFolder:
             lock.close()
             raise RunError(f"{self.path / LOCK} could not be written: {error.strerror}.") from error
         self._lock = lock
+        for leftover in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote
+            with suppress(OSError):
+                leftover.unlink()
         with suppress(ConfigError):  # none yet, or half of one: it is written anew
             self._status = read_json(self.path / "status.json")
         return self
 
     def _open(self, tries: int = 5) -> IO[str]:
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        self._made = missing[-1] if missing else None
         with writing(f"The run folder {self.path}"):
+            missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+            self._made = missing[-1] if missing else None
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 return open(self.path / LOCK, "a+")
@@ -143,7 +146,8 @@ class RunFolder:
             else:
                 self.failed(error)
         except RunError as also:  # a full disk, most likely: what happened first is what counts
-            print(also, file=sys.stderr)
+            if os.path.exists(self.path):  # else somebody has moved the folder, which is what happened first
+                print(also, file=sys.stderr)
 
     def _is_bare(self) -> bool:
         """Whether nothing worth keeping was written: the mistake came to light before the first checkpoint."""

@@ -17,9 +17,10 @@ import hydra
 
 from rlkd_run.config.composition import Command, config_folder
 from rlkd_run.config.identity import folder_of, teacher_folder
-from rlkd_run.config.quoting import quoted
+from rlkd_run.config.quoting import quoted_as_it_is
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError, Interrupted
+from rlkd_run.files import writing
 from rlkd_run.grouping import cohorts
 from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, ignore_more_of, stop_at_once
 from rlkd_run.job import Frozen, run_job, stop_jobs_here, write_together
@@ -135,11 +136,14 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
     if len(runs) > 1 and any(run.runtime.cohort > 1 for run in runs.values()):
         print(f"cohorts   {len(runs)} runs in {len(groups)} processes", flush=True)
     files = [write_together([Frozen(run, here).write() for run in group]) for group in groups]
+    queue = files[0].parent
+    with writing(f"The folder {queue}"):  # Hydra writes it anew and would fail on that of another user in a shared one
+        (queue / "multirun.yaml").unlink(missing_ok=True)
     overrides = [
-        "frozen=" + ",".join(quoted(str(path)) for path in files),
+        "frozen=" + ",".join(quoted_as_it_is(str(path)) for path in files),
         f"launcher={command.launcher_kind}",
         f"wait={str(wait).lower()}",
-        f"hydra.sweep.dir={quoted(str(files[0].parent))}",
+        f"hydra.sweep.dir={quoted_as_it_is(str(queue))}",
         f"hydra/launcher={command.launcher}",
         *(text for text in command.hydra_overrides if not text.startswith("hydra/launcher=")),
     ]

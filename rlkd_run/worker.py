@@ -23,12 +23,13 @@ from rlkd_run.errors import ConfigError, FolderBusy, RunError
 from rlkd_run.interrupt import answered_by, stop_at_once
 from rlkd_run.job import Frozen
 from rlkd_run.launch import start, start_together
-from rlkd_run.output import expendable_output
+from rlkd_run.output import expendable_output, ready_streams
 from rlkd_run.record import RunFolder, finished
 
 
 def main() -> NoReturn:
     """Entry point; exits like ``rlkd-run``."""
+    ready_streams()
     with answered_by(stop_at_once):
         code = _main()
     sys.exit(code)

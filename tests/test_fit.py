@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,6 +78,64 @@ def test_checkpoints_that_cannot_be_read_end_the_command(
     assert "could not be read: Stale file handle; " in sentence
 
 
+def after_step(epoch: int, action: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let something happen within an epoch, from 0."""
+    steps = Trainer.steps
+
+    def disturbed(trainer: Trainer) -> Iterator[None]:
+        for _ in steps(trainer):
+            if (trainer.epoch, trainer.step) == (epoch, 2):
+                action()
+            yield
+
+    monkeypatch.setattr(Trainer, "steps", disturbed)
+
+
+def test_events_that_cannot_be_written_are_dropped(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clean_up() -> None:
+        (place,) = Path("outputs/runs").glob("*/tensorboard")
+        shutil.rmtree(place)
+
+    after_step(0, clean_up, monkeypatch)
+    ended = rlkd_run(*RUN, "recipe.epochs=2", "runtime.tensorboard=true")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.count("warning   no events for TensorBoard from here on") == 1
+    assert not list(Path("outputs/runs").glob("*/tensorboard"))
+
+
+def test_events_whose_folder_cannot_be_made_are_dropped(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin = RunFolder.begin
+
+    def with_a_file_in_the_way(folder: RunFolder, *arguments: Any, **facts: Any) -> None:
+        begin(folder, *arguments, **facts)
+        (folder.path / "tensorboard").write_text("")
+
+    monkeypatch.setattr(RunFolder, "begin", with_a_file_in_the_way)
+    ended = rlkd_run(*RUN, "runtime.tensorboard=true")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.count("warning   no events for TensorBoard from here on") == 1
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_run_whose_folder_is_moved_ends_and_makes_no_new_one(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    def move() -> None:
+        (place,) = Path("outputs/runs").iterdir()
+        place.rename("moved")
+
+    after_step(epoch, move, monkeypatch)
+    ended = rlkd_run(*RUN, "recipe.epochs=2", "runtime.tensorboard=true")
+    assert ended.code == 1
+    (sentence,) = ended.err.strip().splitlines()
+    assert sentence.endswith("No such file or directory; somebody has moved or removed the run folder.")
+    assert not list(Path("outputs/runs").iterdir())
+
+
 def test_an_epoch_has_a_rate_of_its_own() -> None:
     history = History()
     history.account(seconds=10.0, images=100)
@@ -90,17 +149,9 @@ def test_an_epoch_has_a_rate_of_its_own() -> None:
 def test_the_rate_of_an_epoch_is_of_all_its_sittings(
     rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = Trainer.steps
-
-    def disturbed(trainer: Trainer) -> Iterator[None]:
-        for _ in steps(trainer):
-            if (trainer.epoch, trainer.step) == (1, 2):
-                os.kill(os.getpid(), signal.SIGTERM)
-            yield
-
     run = [*RUN, "recipe.epochs=3"]
     with monkeypatch.context() as stopped:
-        stopped.setattr(Trainer, "steps", disturbed)
+        after_step(1, lambda: os.kill(os.getpid(), signal.SIGTERM), stopped)
         assert rlkd_run(*run).code == 143
     assert rlkd_run(*run).code == 0
     (folder,) = Path("outputs/runs").iterdir()

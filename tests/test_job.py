@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from rlkd_run import locks, sweep, worker
 from rlkd_run.config.composition import compose_command
@@ -23,10 +24,11 @@ from rlkd_run.config.identity import folder_of
 from rlkd_run.config.registry import METHODS
 from rlkd_run.errors import Interrupted
 from rlkd_run.gpu_slots import VISIBLE, gpu_slot, visible_gpus
-from rlkd_run.job import Ended, Frozen, note_end, supervise
+from rlkd_run.job import Ended, Frozen, note_end, run_job, supervise
 from rlkd_run.locks import is_locked
-from rlkd_run.queue_files import forget, queued
+from rlkd_run.queue_files import forget, lock_file, queued
 from rlkd_run.record import RunFolder
+from rlkd_run.results.status import standing
 
 
 @pytest.fixture
@@ -193,6 +195,44 @@ def test_what_another_sweep_began_is_taken_over_unless_it_failed(status: str | N
         folder.mkdir(parents=True)
         (folder / "status.json").write_text(json.dumps({"state": status}))
     assert sweep._left(folder) is left
+
+
+@pytest.fixture
+def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The jobs that a launcher was given, as it names their files; nothing else becomes of them."""
+    given: list[str] = []
+    monkeypatch.setattr(sweep, "run_job", lambda composed: given.append(composed.frozen))
+    return given
+
+
+def launch(*overrides: str) -> None:
+    command = compose_command([*overrides, "seed=0,1"])
+    assert sweep._launch({folder_of(run): run for run in command.runs}, command)
+
+
+def test_what_another_users_sweep_left_in_the_queue_is_in_nobodys_way(launched: list[str]) -> None:
+    queue = Path("outputs/runs/.queue")
+    queue.mkdir(parents=True)
+    (queue / "multirun.yaml").symlink_to("nowhere/file")  # as one that may be removed, and not be written to
+    launch()
+    assert len(launched) == 2
+
+
+@pytest.mark.parametrize("name", ["${a}", "a,b", "\\${a}", "\\\\${a}\\", "a\\b\"$'[x]"])
+def test_a_folder_may_have_any_name(launched: list[str], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    Path(name).mkdir()
+    monkeypatch.chdir(name)
+    launch()
+    assert sorted(map(Path, launched)) == sorted(Path("outputs/runs/.queue").resolve().glob("*.json"))
+    assert Path("outputs/runs/.queue/multirun.yaml").exists()
+
+
+def test_a_lock_that_cannot_be_opened_is_on_record() -> None:
+    (run,) = compose_command([]).runs
+    frozen, folder = Frozen(run, Path.cwd()).write(), folder_of(run)
+    lock_file(folder).mkdir()
+    assert run_job(OmegaConf.create({"frozen": str(frozen), "launcher": "basic", "wait": False})) == 0
+    assert standing(folder).words == f"failed: {lock_file(folder)} cannot be opened: Is a directory"
 
 
 def test_an_interruption_travels_between_processes() -> None:

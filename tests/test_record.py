@@ -18,6 +18,7 @@ from support import TINY
 from rlkd_run.config.composition import compose_command
 from rlkd_run.environment import provenance
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
+from rlkd_run.files import beside
 from rlkd_run.job import Frozen
 from rlkd_run.record import RunFolder, finished, read_json
 
@@ -149,7 +150,11 @@ def test_a_full_disk_is_no_mistake_wherever_it_shows(number: int, monkeypatch: p
             Frozen(config, Path.cwd()).write()
 
 
-@pytest.mark.parametrize(("text", "words"), [("{", "is not valid JSON"), ("[]", "does not hold a JSON object")])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("{", "is not valid JSON"), ("[" * 100_000, "is not valid JSON"), ("[]", "does not hold a JSON object")],
+    ids=["half", "deep", "list"],
+)
 def test_unreadable_json_is_named(text: str, words: str) -> None:
     Path("x.json").write_text(text)
     with pytest.raises(ConfigError, match=f"x.json {words}"):
@@ -214,6 +219,14 @@ def test_who_waited_for_a_folder_that_was_removed_gets_a_new_one(capsys: pytest.
         second.result()
     assert Path("t/run/config.yaml").read_text() == "x: 1\n"
     assert [path.name for path in Path("t").iterdir()] == ["run"]
+
+
+def test_what_a_killed_process_left_half_written_goes_when_the_run_is_taken_up() -> None:
+    Path("run").mkdir()
+    beside(Path("run/config.yaml")).write_text("x:")
+    with RunFolder(Path("run")) as folder:
+        folder.begin({"x": 1})
+    assert sorted(os.listdir("run")) == [".lock", "config.yaml", "status.json"]
 
 
 def test_a_killed_process_leaves_no_lock(holder: multiprocessing.Process) -> None:

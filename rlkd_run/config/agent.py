@@ -53,7 +53,7 @@ class CalibrationOptions:
         "lstm (decomposition in the manner of RUDDER), linear (authors' code), uniform, none (all get the whole)",
         choices=("lstm", "linear", "uniform", "none"),
     )
-    hidden: int = option("hidden units of the sequence model", ge=1)
+    hidden: int = option("hidden units of the sequence model", ge=1, le=65536)
     lr: float = option("Adam learning rate of the sequence model", gt=0)
     steps: int = option("gradient steps of the sequence model on each rollout", ge=1)
     auxiliary: float = option("weight of the prediction loss at every position, not only the last", ge=0)
@@ -88,7 +88,7 @@ class AgentOptions:
     t_max: float = option("highest temperature", gt=0)
     mean_bound: float = option("the actor's mean is mean_bound * tanh(.)", gt=0)
     log_std_start: float = option("initial log standard deviation of the policy")
-    hidden: int = option("units of the two hidden layers of actor and critic", ge=1)
+    hidden: int = option("units of the two hidden layers of actor and critic", ge=1, le=65536)
     act: str = option("sample an action, or take the policy's mean", choices=("sample", "mean"))
     log_prob: str = option(
         "of the action before the squash, or of the temperature itself (authors' code)",
@@ -98,7 +98,7 @@ class AgentOptions:
         "steps: batch after batch; instances: one batch laid out as time (authors' code)",
         choices=("steps", "instances"),
     )
-    rollout_steps: int = option("training steps in a rollout", ge=1)
+    rollout_steps: int = option("training steps in a rollout", ge=1, le=1_000_000)
     warmup_epochs: int = option("the agent sets the temperature from this epoch on", ge=1)
     warmup_temperature: float = option("temperature of every instance before that", gt=0)
     train_every: int = option("the agent is trained in epochs divisible by this", ge=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -242,6 +243,10 @@ def register_resolvers() -> None:
 
 @contextmanager
 def _hydra() -> Iterator[None]:
+    try:
+        os.getcwd()  # which Hydra asks for
+    except FileNotFoundError as error:
+        raise ConfigError("The folder that this command was started in has been removed.") from error
     with initialize_config_dir(str(config_folder()), job_name="rlkd-run", version_base="1.3"):
         yield
 

@@ -18,7 +18,7 @@ class DatasetOptions:
     train_limit: Optional[int] = option("use only the first n training images, class-balanced; null: all", ge=1)
     test_limit: Optional[int] = option("use only the first n test images, class-balanced; null: all", ge=1)
     val_split: float = option("share of the training images held out for validation, class-balanced", ge=0, lt=1)
-    pad: int = option("zero padding in pixels before the random crop; 0: no crop", ge=0)
+    pad: int = option("zero padding in pixels before the random crop; 0: no crop", ge=0, le=1024)
     flip: bool = option("random horizontal flip")
     mean: list[float] = option("mean of each channel, of pixels in [0, 1]")
     std: list[float] = option("standard deviation of each channel, of pixels in [0, 1]", gt=0)

@@ -17,6 +17,11 @@ def quoted(value: str) -> str:
     return f'"{escaped}"'
 
 
+def quoted_as_it_is(value: str) -> str:
+    """As `quoted`; what looks like an interpolation, such as a folder called ``${a}``, is none."""
+    return quoted(re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + "\\${", value))
+
+
 def as_text(override: str) -> str | None:
     """An override that cannot be read, with its value in quotes; None if it is no matter of quotes."""
     key, equals, value = override.partition("=")

@@ -56,7 +56,7 @@ class RuntimeOptions:
 
     device: str = option("auto takes a GPU if there is one", choices=("auto", "cpu", "cuda"), identity=False)
     deterministic: bool = option("deterministic kernels: equal runs end in equal bits", identity=False)
-    num_threads: Optional[int] = option("CPU threads of torch; null: all cores", ge=1, identity=False)
+    num_threads: Optional[int] = option("CPU threads of torch; null: all cores", ge=1, le=4096, identity=False)
     num_workers: Optional[int] = option("processes that decode image files; null: chosen here", ge=0, identity=False)
     channels_last: Optional[bool] = option("memory layout NHWC; null: what the device is fastest with", identity=False)
     fold_teacher: bool = option("teacher with its batch norms folded into convolutions", identity=False, neutral=False)

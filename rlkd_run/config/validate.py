@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from rlkd_run.config.build import nearest
@@ -89,7 +90,7 @@ def _agent(config: RunConfig, problems: list[str]) -> None:
             f"The agent would never set a temperature: agent.warmup_epochs={agent.warmup_epochs} is beyond "
             f"recipe.epochs={epochs}."
         )
-    elif not any(epoch % agent.train_every == 0 for epoch in range(agent.warmup_epochs, epochs + 1)):
+    elif -(-agent.warmup_epochs // agent.train_every) * agent.train_every > epochs:  # the first that is divisible
         problems.append(
             f"The agent would never be trained: no epoch from {agent.warmup_epochs} (agent.warmup_epochs) to {epochs} "
             f"is divisible by agent.train_every={agent.train_every}."
@@ -170,7 +171,12 @@ def _task(config: RunConfig, problems: list[str]) -> None:
     needs_run = config.task.name in INSPECTIONS
     if needs_run and config.top.run is None:
         problems.append(f"task={config.task.name} needs run=FOLDER, the folder of a finished run.")
-    if needs_run and config.top.run is not None and not Path(config.top.run, "result.json").is_file():
-        problems.append(f"run={config.top.run} is not the folder of a finished run: it has no result.json.")
+    if needs_run and config.top.run is not None:
+        try:
+            os.stat(Path(config.top.run, "result.json"))
+        except (FileNotFoundError, NotADirectoryError):
+            problems.append(f"run={config.top.run} is not the folder of a finished run: it has no result.json.")
+        except OSError as error:
+            problems.append(f"run={config.top.run} cannot be read: {error.strerror}.")
     if not needs_run and config.top.run is not None:
         problems.append(f"run={config.top.run} is for task=evaluate and task=export, not task={config.task.name}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from rlkd_run import __version__
 from rlkd_run.errors import ConfigError
-from rlkd_run.output import let_go_of_lost_readers
+from rlkd_run.output import let_go_of_lost_readers, ready_streams
 from rlkd_run.results.notices import tell_on_stderr
 from rlkd_run.results.report import Report, View, read_report
 from rlkd_run.results.selection import Condition
@@ -62,9 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: by argparse, after `--help` (0) or a wrong argument (2).
     """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # A terminal that has no ± shows a question mark; it is no reason to fail.
-        sys.stdout.reconfigure(errors="replace")
+    ready_streams()
     try:
         try:
             return _table(argv)

@@ -96,7 +96,8 @@ def unusable(folder: Path) -> str | None:
     try:
         _record(folder, Fields.load(file))
     except RecordError as error:
-        return f"{file} cannot be used, as {error}; remove {folder} to run it anew."
+        unread = isinstance(error.__cause__, OSError)  # which says nothing about what is in it
+        return f"{file} cannot be used, as {error}" + ("." if unread else f"; remove {folder} to run it anew.")
     return None
 
 

@@ -50,6 +50,12 @@ def test_all_problems_at_once() -> None:
             ["agent.train_every=300"],
             "The agent would never be trained: no epoch from 20 (agent.warmup_epochs) to 240 is divisible by ",
         ),
+        (["agent.train_every=1000000000", "recipe.epochs=100000000"], "The agent would never be trained: "),
+        (["agent.hidden=99999999999999999999"], "agent.hidden must be at most 65536, not 99999999999999999999."),
+        (["agent.calibration.hidden=1000000000"], "agent.calibration.hidden must be at most 65536, not 1000000000."),
+        (["agent.rollout_steps=1000000000"], "agent.rollout_steps must be at most 1000000, not 1000000000."),
+        (["dataset.pad=1000000000"], "dataset.pad must be at most 1024, not 1000000000."),
+        (["runtime.num_threads=1000000000"], "runtime.num_threads must be at most 4096, not 1000000000."),
         (["agent.train_every=0"], "agent.train_every must be at least 1, not 0."),
         (["method.name=[kd]"], "method.name=['kd'] is not registered (--plugin MODULE may be missing); "),
         (
@@ -136,6 +142,13 @@ def test_who_has_named_a_folder_is_not_asked_for_it() -> None:
     assert problems_of("method=mien", config_dirs=["conf"]) == ["method=mien is not a choice; did you mean mine?"]
     (found,) = problems_of("method=mine", config_dirs=["conf"])
     assert found.startswith("method.name=mine is not registered (--plugin ")
+
+
+def test_a_folder_that_has_been_removed_is_no_place_to_start_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("gone").mkdir()
+    monkeypatch.chdir("gone")
+    Path("../gone").rmdir()
+    assert problems_of() == ["The folder that this command was started in has been removed."]
 
 
 def test_a_series_may_be_nested() -> None:

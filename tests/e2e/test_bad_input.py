@@ -137,6 +137,20 @@ def test_an_output_folder_that_cannot_be_written(rlkd_run: Callable[..., Ended])
     assert_refused(rlkd_run(*TINY, "output_root=file/out"), before, "file/out", "cannot be written")
 
 
+@pytest.mark.parametrize("key", ["series", "output_root"])
+@pytest.mark.parametrize("seeds", ["seed=0", "seed=0,1"])
+def test_a_folder_that_cannot_be_looked_into(rlkd_run: Callable[..., Ended], key: str, seeds: str) -> None:
+    """By its name, which keeps the superuser out as well; that of another user is met in the same way."""
+    Path("outputs").mkdir()
+    before = everything()
+    assert_refused(rlkd_run(*TINY, f"{key}={'a' * 300}", seeds), before, "cannot be written: File name too long.")
+
+
+def test_a_run_that_cannot_be_looked_into(rlkd_run: Callable[..., Ended]) -> None:
+    name = "a" * 300
+    assert_refused(rlkd_run("task=evaluate", f"run={name}"), set(), f"run={name} cannot be read: File name too long.")
+
+
 @pytest.mark.parametrize("mode", ["lazy", "full"])
 def test_a_cache_that_cannot_be_written_costs_no_teacher(rlkd_run: Callable[..., Ended], mode: str) -> None:
     Path("file").write_text("")

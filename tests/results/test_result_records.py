@@ -12,7 +12,7 @@ import pytest
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.fields import RecordError
 from rlkd_run.results.folders import find_runs
-from rlkd_run.results.records import read_record, read_records
+from rlkd_run.results.records import read_record, read_records, unusable
 from rlkd_run.results.report import read_report, table_for
 
 Make = Callable[..., dict[str, Any]]
@@ -319,3 +319,8 @@ def test_the_sentence_of_one_record_alone(run_folder: Write, result: Make) -> No
     folder = run_folder("a", result(schema=7))
     with pytest.raises(RecordError, match=r"result.json is skipped: it has schema 7 and this version reads schema 1\."):
         read_record(folder)
+
+
+def test_a_result_that_cannot_be_read_is_not_to_be_removed() -> None:
+    Path("run/result.json").mkdir(parents=True)
+    assert unusable(Path("run")) == "run/result.json cannot be used, as it cannot be read (Is a directory)."
