@@ -15,13 +15,16 @@ from torch.utils.hooks import RemovableHandle
 
 from rlkd_run.branches import WeightGradients
 from rlkd_run.errors import ConfigError
-from rlkd_run.models.compiling import compile_for_cpu
 from rlkd_run.models.dry_run import dry_run
 from rlkd_run.models.taps import Tap, classifier_of, map_taps, model_name, preactivation_taps, spatial
 from rlkd_run.models.unwrap import unwrapped
 from rlkd_run.protocol import Needs, Outputs
 
 LOGITS_ONLY = Needs()
+
+# For torch's compiler on a CPU: a batch norm's 1 / sqrt(variance + eps) is computed once a channel. Left to itself, the
+# compiler moves it into the loop over the pixels and computes it for each of them.
+_ONCE_A_CHANNEL = {"realize_opcount_threshold": 5}
 
 # The calls that are under way over a model, innermost last, each with what its hooks have seen so far. Hooks of any
 # other `Network` over the model do nothing, and nothing is kept between calls.
@@ -113,8 +116,8 @@ class Network:
         """
         if not self._hooks:
             on_gpu = next(self.model.parameters()).is_cuda
-            backend: str | Callable[..., Any] = "inductor" if on_gpu else compile_for_cpu
-            self._compiled = torch.compile(self.model, dynamic=False, backend=backend), batch_size
+            options: dict[str, Any] | None = None if on_gpu else _ONCE_A_CHANNEL
+            self._compiled = torch.compile(self.model, dynamic=False, options=options), batch_size
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
         if self.precision != "bf16":
