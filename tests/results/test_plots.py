@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 
@@ -21,6 +22,7 @@ from rlkd_run.results.plots import temperature
 from rlkd_run.results.plots.accuracy import accuracy_dots
 from rlkd_run.results.plots.curves import learning_curves
 from rlkd_run.results.plots.draw import pictures
+from rlkd_run.results.plots.figure import STYLE, labels
 from rlkd_run.results.plots.seeds import curve
 from rlkd_run.results.records import read_record
 
@@ -130,6 +132,36 @@ def test_a_legend_says_of_no_line_that_it_is_another(runs: Path, cells: list[Cel
         own = axes.get_legend()
         assert own is not None
         assert [text.get_text() for text in own.get_texts()] == [f"epoch {epoch}" for epoch in epochs]
+
+
+def with_settings(cells: list[Cell], *settings: tuple[str, ...]) -> list[Cell]:
+    return [replace(cell, settings=own) for cell, own in zip(cells, settings, strict=True)]
+
+
+def test_a_label_names_in_short_what_differs_within_the_picture(cells: list[Cell]) -> None:
+    common = "runtime.precision=bf16"
+    one, other = ("recipe.lr=0.1", "temperature.value=[1,2]"), ("agent.reward=probe", "recipe.lr=0.2")
+    assert labels(with_settings(cells, (common, *one), (common, *other))) == [
+        "fixed, lr=0.1, value=[1,2]",
+        "rlkd, reward=probe, lr=0.2",
+    ]
+    assert labels(with_settings(cells, ("recipe.epochs=4", "teacher.recipe.epochs=8"), ("recipe.epochs=5",))) == [
+        "fixed, recipe.epochs=4, teacher.recipe.epochs=8",
+        "rlkd, recipe.epochs=5",
+    ]
+    assert labels(with_settings(cells, (common,), (common,))) == ["fixed", "rlkd"]
+    assert labels(with_settings(cells, ("a.b=" + "c" * 110,), ())) == ["fixed, cell=fixed", "rlkd"]
+
+
+def test_no_label_of_a_legend_is_cut_off(cells: list[Cell]) -> None:
+    long = "recipe.milestones=[100,200,300,400,500,600,700,800,900],dataset.train_limit=20000"
+    with mpl.rc_context(STYLE):
+        figure = learning_curves(with_settings(cells, (long,), ()), refuse)
+        figure.draw_without_rendering()
+    (below,) = figure.legends
+    inner, outer = below.get_window_extent(), figure.bbox
+    assert outer.x0 <= inner.x0 < inner.x1 <= outer.x1
+    assert [len(text.get_text()) for text in below.get_texts()] == [81, 4]
 
 
 def test_a_curve_is_of_the_epochs_that_all_seeds_have() -> None:

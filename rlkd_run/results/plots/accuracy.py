@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from rlkd_run.results.aggregate import Cell, Select, paper_ranks
-from rlkd_run.results.plots.figure import COLUMNS, label, legend, panels
+from rlkd_run.results.plots.figure import COLUMNS, labels, legend, panels
 
 _MEASURED, _REPORTED = "#0072b2", "#d55e00"
 
@@ -22,11 +22,14 @@ def accuracy_dots(cells: Sequence[Cell], select: Select) -> Figure:
     """
     pairs = list(dict.fromkeys(cell.first.pair for cell in cells))
     ordered = sorted(cells, key=lambda cell: paper_ranks(cell.first.method or "", cell.temperature))
-    rows = list(dict.fromkeys(label(cell) for cell in ordered))
+    names = labels(ordered)
+    rows = list(dict.fromkeys(names))
     figure, grid = panels(len(pairs), height=0.7 + 0.18 * len(rows), beside=max(map(len, rows)))
     for i, (pair, axes) in enumerate(zip(pairs, grid, strict=True)):
-        for cell in (cell for cell in cells if cell.first.pair == pair):
-            row, spread, paper = rows.index(label(cell)), cell.top1(select), cell.paper
+        for cell, name in zip(ordered, names, strict=True):
+            if cell.first.pair != pair:
+                continue
+            row, spread, paper = rows.index(name), cell.top1(select), cell.paper
             seeds = [getattr(record.top1, select) for record in cell.records]
             axes.plot(seeds, [row] * cell.n, "|", color="0.5", markersize=7, label="a seed")
             axes.errorbar(spread.mean, row, xerr=spread.std, fmt="o", color=_MEASURED, markersize=4, label="mean ± std")

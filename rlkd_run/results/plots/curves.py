@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from rlkd_run.results.aggregate import Cell
 from rlkd_run.results.notices import Tell
-from rlkd_run.results.plots.figure import label, legend, line_styles, over_epochs, panels
+from rlkd_run.results.plots.figure import labels, legend, line_styles, over_epochs, panels
 from rlkd_run.results.plots.seeds import Curve, curve, metrics, over_seeds
 
 AGENT = {
@@ -28,15 +28,16 @@ _HEIGHT = 1.95  # of a panel with two lines above it, in inches
 def learning_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
     """Test accuracy over epochs: a panel a pair, a line a temperature, a band over its seeds."""
     pairs = list(dict.fromkeys(cell.first.pair for cell in cells))
-    styles = line_styles(cells)
+    names = labels(cells)
+    styles = line_styles(names)
     figure, grid = panels(len(pairs), height=_HEIGHT)
     for pair, axes in zip(pairs, grid, strict=True):
         drawn = []
-        for cell in (cell for cell in cells if cell.first.pair == pair):
-            found = curve(metrics(cell, tell), "test_top1")
+        for cell, name in zip(cells, names, strict=True):
+            found = curve(metrics(cell, tell), "test_top1") if cell.first.pair == pair else None
             if found is not None:
-                colour, style = styles[label(cell)]
-                found.draw(axes, color=colour, linestyle=style, label=label(cell))
+                colour, style = styles[name]
+                found.draw(axes, color=colour, linestyle=style, label=name)
                 drawn.append(found)
         over_epochs(axes, f"{pair}\n{over_seeds(drawn)}", "test top-1 (%)")
     legend(figure)
@@ -48,9 +49,9 @@ def agent_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
     figure, grid = panels(len(AGENT), height=_HEIGHT)
     drawn: dict[str, list[Curve]] = {column: [] for column in AGENT}
     several = len({cell.first.pair for cell in cells}) > 1
-    for i, cell in enumerate(cells):
+    for i, (cell, label) in enumerate(zip(cells, labels(cells), strict=True)):
         runs = metrics(cell, tell)
-        name = f"{cell.first.pair}, {label(cell)}" if several else label(cell)
+        name = f"{cell.first.pair}, {label}" if several else label
         for column, axes in zip(AGENT, grid, strict=True):
             found = curve(runs, column)
             if found is not None:

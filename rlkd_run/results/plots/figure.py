@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ STYLE: dict[Any, Any] = {
 _DPI = 200
 _CHARACTER, _LINE = 0.065, 0.17  # width and height in inches
 _BELOW = 4.2  # times the size of the type, from a panel to its legend: the numbers and the name of the axis
-_LONGEST = 80  # characters of a label
+_LONGEST = 110  # characters of a label
+_SYMBOL = 10  # characters that line and distances beside a label of a legend take
 COLUMNS = 3
 """Panels beside each other, which at their usual width fill the text of a page."""
 
@@ -98,26 +100,42 @@ def panels(count: int, *, height: float = 1.8, beside: int = 0) -> tuple[Figure,
     return figure, axes[:count]
 
 
-def line_styles(cells: Sequence[Cell]) -> dict[str, tuple[str, str]]:
+def line_styles(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Colour and line style by the label of a cell: those of well-known temperatures are always the same."""
-    labels = dict.fromkeys(label(cell) for cell in cells)
     free = [(colour, style) for style in _STYLES for colour in _OTHERS]
     styles: dict[str, tuple[str, str]] = {}
-    for text in labels:
+    for text in dict.fromkeys(labels):
         known = _KNOWN.get(text)
         styles[text] = free[len(styles) % len(free)] if known is None else known
     return styles
 
 
-def label(cell: Cell) -> str:
-    """Temperature, and what tells a cell from others of its name: its settings or, where those are many, its hash."""
-    text = ", ".join([cell.temperature, *cell.settings])
-    return text if len(text) <= _LONGEST else f"{cell.temperature}, cell={cell.first.cell}"
+def labels(cells: Sequence[Cell]) -> list[str]:
+    """For each cell of a picture its temperature and its settings, without those that all of the picture have.
+
+    A key is written by its last part where that is no other's: `fixed, value=4.0`. In place of more settings than a
+    label has room for stands the cell's hash.
+    """
+    common = set.intersection(*(set(cell.settings) for cell in cells)) if cells else set()
+    told = [[setting for setting in cell.settings if setting not in common] for cell in cells]
+    keys = {setting.partition("=")[0] for settings in told for setting in settings}
+    ends = Counter(map(_end, keys))
+    found = []
+    for cell, settings in zip(cells, told, strict=True):
+        parts = [setting.partition("=") for setting in settings]
+        words = [f"{_end(key) if ends[_end(key)] == 1 else key}={value}" for key, _, value in parts]
+        text = ", ".join([cell.temperature, *words])
+        found.append(text if len(text) <= _LONGEST else f"{cell.temperature}, cell={cell.first.cell}")
+    return found
 
 
-def title(cell: Cell, n: int) -> str:
+def _end(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def title(cell: Cell, label: str, n: int) -> str:
     """Names the panel of a cell and the seeds that are in it, in lines that are no wider than it."""
-    return "\n".join([cell.first.pair, *textwrap.wrap(f"{label(cell)}, n={n}", 34)])
+    return "\n".join([cell.first.pair, *textwrap.wrap(f"{label}, n={n}", 34)])
 
 
 def over_epochs(axes: Axes, title: str, quantity: str = "") -> None:
@@ -127,14 +145,15 @@ def over_epochs(axes: Axes, title: str, quantity: str = "") -> None:
 
 
 def legend(figure: Figure) -> None:
-    """One legend for all panels, below them; nothing where there are no labels."""
+    """One legend for all panels, below them, and a figure that is as wide as it; nothing where there are no labels."""
     entries = {}
     for axes in figure.axes:
         handles, labels = axes.get_legend_handles_labels()
         entries.update(dict(zip(labels, handles, strict=True)))
     if entries:
-        width = int(figure.get_figwidth() / _CHARACTER)
-        columns = max(1, min(len(entries), width // (10 + max(map(len, entries)))))
+        widest = _CHARACTER * (_SYMBOL + max(map(len, entries)))
+        figure.set_figwidth(max(figure.get_figwidth(), widest))
+        columns = min(len(entries), int(figure.get_figwidth() / widest))
         figure.set_figheight(figure.get_figheight() + _LINE * (math.ceil(len(entries) / columns) - 1))
         figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns)
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from rlkd_run.results.aggregate import Cell
 from rlkd_run.results.epochs import Epochs
 from rlkd_run.results.notices import Tell
-from rlkd_run.results.plots.figure import legend, legends, over_epochs, panels, title
+from rlkd_run.results.plots.figure import labels, legend, legends, over_epochs, panels, title
 from rlkd_run.results.plots.seeds import Numbers, common_epochs, curve, metrics, temperatures
 
 _FINE = 60  # parts of the temperature axis
@@ -25,12 +25,12 @@ def temperature_maps(cells: Sequence[Cell], tell: Tell) -> Figure:
     Runs without `temperatures.csv` show mean, standard deviation, least and most.
     """
     figure, grid = panels(len(cells))
-    for cell, axes in zip(cells, grid, strict=True):
+    for cell, label, axes in zip(cells, labels(cells), grid, strict=True):
         profiles = temperatures(cell, tell)
         runs = profiles or metrics(cell, tell)
         draw = _heat_map if profiles else _bands
         draw(axes, runs)
-        over_epochs(axes, title(cell, len(runs)), "temperature")
+        over_epochs(axes, title(cell, label, len(runs)), "temperature")
     legend(figure)
     return figure
 
@@ -42,11 +42,11 @@ def class_maps(cells: Sequence[Cell], tell: Tell) -> Figure:
     tables = list(map(_by_class, runs))
     known = np.concatenate([table[np.isfinite(table)] for _, table in tables])
     low, high = (known.min(), known.max()) if len(known) else (None, None)
-    for cell, axes, profiles, (epochs, table) in zip(cells, grid, runs, tables, strict=True):
+    for cell, label, axes, profiles, (epochs, table) in zip(cells, labels(cells), grid, runs, tables, strict=True):
         edges = np.append(epochs - 0.5, epochs[-1] + 0.5)
         image = axes.pcolormesh(edges, np.arange(len(table) + 1) - 0.5, table, vmin=low, vmax=high, rasterized=True)
         axes.grid(visible=False)
-        over_epochs(axes, title(cell, len(profiles)), "class")
+        over_epochs(axes, title(cell, label, len(profiles)), "class")
     figure.colorbar(image, ax=grid, label="mean temperature")
     return figure
 
@@ -55,7 +55,7 @@ def uncertainty_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
     """Mean temperature of instances by the student's entropy, for some epochs; a panel a cell with the record."""
     figure, grid = panels(len(cells))
     shown: set[tuple[int, ...]] = set()
-    for cell, axes in zip(cells, grid, strict=True):
+    for cell, label, axes in zip(cells, labels(cells), grid, strict=True):
         profiles = temperatures(cell, tell)
         epochs = common_epochs(profiles)
         chosen = [epochs[int(i)] for i in np.unique(np.linspace(0, len(epochs) - 1, _SHOWN_EPOCHS).round())]
@@ -63,7 +63,7 @@ def uncertainty_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
             shade = str(0.75 * (1 - (i + 1) / len(chosen)))  # darker with time, on paper as well
             centres, means = _by_entropy(profiles, epoch)
             axes.plot(centres, means, marker="os^Dv"[i % 5], markersize=3, color=shade, label=f"epoch {epoch}")
-        axes.set(title=title(cell, len(profiles)), xlabel="student's entropy / log C", ylabel="mean temperature")
+        axes.set(title=title(cell, label, len(profiles)), xlabel="student's entropy / log C", ylabel="mean temperature")
         axes.set_xlim(0, 1)
         shown.add(tuple(chosen))
     if len(shown) > 1:
