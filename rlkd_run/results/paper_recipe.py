@@ -120,11 +120,13 @@ def deviations(record: Record) -> tuple[Deviation, ...]:
 
     Keys that its configuration does not have are not judged; nor is a teacher's recipe where its weights were given.
     On a data set without such numbers there is nothing to leave; only a choice by test accuracy is marked there too.
+    That choice is among students: a teacher that was trained on the way was not chosen, whatever its command said.
     """
     config, epochs = record.config, record.epochs
     recipe = _RECIPES.get(record.dataset)
     if recipe is None:
-        return (Deviation("select_on_test", "true", None),) if config.get("select_on_test") else ()
+        chosen = record.task == DISTILL and config.get("select_on_test")
+        return (Deviation("select_on_test", "true", None),) if chosen else ()
     departures: Mapping[str, Sequence[object]] = {}
     if record.task == DISTILL:
         expected = {**recipe.everything, **recipe.optimisation}
@@ -143,7 +145,7 @@ def deviations(record: Record) -> tuple[Deviation, ...]:
         departures = record.departures
     else:  # a teacher has epochs, batch size, learning rate and milestones of its own, and the rest from the run
         expected = {**recipe.everything, **recipe.teacher}
-        del expected["teacher.recipe.epochs"], expected["recipe.lr_policy"]
+        del expected["teacher.recipe.epochs"], expected["recipe.lr_policy"], expected["select_on_test"]
         if epochs == recipe.epochs:
             expected |= _of_teachers(recipe.schedule)
     found = [] if epochs == recipe.epochs else [Deviation("recipe.epochs", shown(epochs), shown(recipe.epochs))]

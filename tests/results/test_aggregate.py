@@ -311,6 +311,14 @@ def test_deviations_of_a_teacher(cells: Callable[..., list[Cell]], teacher_resul
     assert [(d.key, d.value) for d in cell.deviations] == [("recipe.epochs", "9"), ("teacher.recipe.lr", "0.1")]
 
 
+@pytest.mark.parametrize("dataset", ["cifar100", "digits"])
+def test_no_teacher_was_chosen_by_test_accuracy(
+    dataset: str, cells: Callable[..., list[Cell]], teacher_result: Make
+) -> None:
+    (cell,) = cells(teacher_result({"dataset": dataset, "config.select_on_test": True}))
+    assert cell.deviations == ()
+
+
 def test_the_students_recipe_is_none_of_a_teachers_business(
     cells: Callable[..., list[Cell]], teacher_result: Make
 ) -> None:
