@@ -1,18 +1,22 @@
 #!/usr/bin/env python3
-"""Write docs/methods.md from the registry: every base method and temperature policy, and what composes.
+"""Write docs/methods.md and docs/options.md from what the code declares.
 
     python scripts/methods_page.py
 
+methods.md has every base method and temperature policy and what composes, options.md the options of everything else.
 Names, sources and equations are those that each registers with, options those of its dataclass with the value of its
-yaml, refusals those that the command itself would give. A test compares the page with what this script would write.
+yaml, refusals those that the command itself would give. A test compares the pages with what this script would write.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
+from unittest import mock
 
 from rlkd_run.config.composition import compose_command
 from rlkd_run.config.registry import METHODS, TEMPERATURES
@@ -20,7 +24,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.validate import contradictions
 from rlkd_run.protocol import Needs
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "methods.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 HEAD = """# Base methods and temperature policies
 
@@ -30,7 +34,23 @@ v and u are the logits of teacher and student, CE the cross entropy with the lab
 map of a stage, e the epoch from 1. KL_T(v, u) = mean over the batch of T_t T_s KL(softmax(v / T_t) ‖ softmax(u / T_s)),
 where the policy gives both temperatures, one for all or one an instance, and for all policies but the two-sided ones
 T_t = T_s. Every term has a weight, an option of the method.
+
+The values below are those of resnet56 → resnet20 on CIFAR-100 in 240 epochs. Some follow the pair, the data set or the
+epochs: `rlkd-run … --cfg job --resolve` shows yours.
 """
+
+OPTIONS_HEAD = """# Options
+
+<!-- Written by scripts/methods_page.py from what the code declares; a test keeps it true. -->
+
+An option is set as `rlkd-run GROUP.KEY=VALUE`, `recipe.epochs=10` say; those of no group as `KEY=VALUE`. The values are
+those of `rlkd-run` as it stands: resnet56 → resnet20 on CIFAR-100 in 240 epochs. Some follow the pair, the data set or
+the epochs: `rlkd-run … --cfg job --resolve` shows yours. The options of `method` and `temperature` are in
+[methods.md](methods.md).
+"""
+
+KINDS = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 METHODS_HEAD = """
 ## Base methods
@@ -65,11 +85,10 @@ def table(head: list[str], rows: list[list[str]]) -> Iterator[str]:
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
 
 
-def composed(group: str, choices: Iterable[str]) -> dict[str, RunConfig]:
-    """A run with each of the choices, of the first pair of the paper's Table 1."""
+def composed(group: str, choices: Iterable[str], *more: str) -> dict[str, RunConfig]:
+    """A run with each of the choices and what `more` sets, of the first pair of the paper's Table 1."""
     names = list(choices)
-    temperature = [] if group == "temperature" else ["temperature=fixed"]
-    return dict(zip(names, compose_command([f"{group}={','.join(names)}", *temperature]).runs, strict=True))
+    return dict(zip(names, compose_command([f"{group}={','.join(names)}", *more]).runs, strict=True))
 
 
 def reads(needs: Needs) -> str:
@@ -78,18 +97,45 @@ def reads(needs: Needs) -> str:
     return ", ".join(words[name] for name, wanted in needs._asdict().items() if wanted) or "—"
 
 
-def options(name: str, values: Any) -> Iterator[str]:
-    """The options of a choice as a table."""
-    rows = []
-    for field in dataclasses.fields(values):
-        if field.name != "name":
-            value = getattr(values, field.name)
-            shown = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-            rows.append([f"`{field.name}`", f"`{shown}`", field.metadata["help"]])
+def typed(value: Any) -> str:
+    """A value as it is typed."""
+    if isinstance(value, list):
+        return f"[{','.join(map(typed, value))}]"
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def valid(hint: Any, rules: Mapping[str, Any]) -> str:
+    """What an option may be: `whole number, ≥ 1, or null`."""
+    null = ""
+    if type(None) in get_args(hint):
+        hint, null = get_args(hint)[0], ", or `null`"
+    of_list = "list, each " if get_origin(hint) is list else ""
+    kind = KINDS[get_args(hint)[0] if of_list else hint]
+    if rules["choices"]:
+        kind = ", ".join(f"`{choice}`" for choice in rules["choices"])
+    bounds = "".join(f", {sign} {rules[bound]}" for bound, sign in BOUNDS.items() if rules[bound] is not None)
+    return f"{of_list}{kind}{bounds}{null}"
+
+
+def rows_of(values: list[Any], prefix: str = "") -> Iterator[list[str]]:
+    """A row an option: its key, its value in each of `values`, what it may be, what it does."""
+    hints = get_type_hints(type(values[0]))
+    for field in dataclasses.fields(values[0]):
+        own = [getattr(value, field.name) for value in values]
+        if dataclasses.is_dataclass(own[0]):
+            yield from rows_of(own, f"{prefix}{field.name}.")
+        elif field.name != "name":
+            shown = [f"`{typed(value)}`" for value in own]
+            yield [f"`{prefix}{field.name}`", *shown, valid(hints[field.name], field.metadata), field.metadata["help"]]
+
+
+def options(title: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """The options of choices that have the same ones as a table, with a column a choice."""
+    rows = list(rows_of(list(values.values())))
     if rows:
         yield ""
-        yield f"### {name}"
-        yield from table(["option", "value", ""], rows)
+        yield title
+        yield from table(["option", *values, "valid", ""], rows)
 
 
 def methods(configs: dict[str, RunConfig]) -> Iterator[str]:
@@ -102,7 +148,7 @@ def methods(configs: dict[str, RunConfig]) -> Iterator[str]:
     yield from METHODS_HEAD.splitlines()
     yield from table(["method", "loss", "source", "temperature", "reads", "z"], rows)
     for name, config in configs.items():
-        yield from options(f"method={name}", config.method)
+        yield from options(f"### method={name}", {"value": config.method})
 
 
 def policies(configs: dict[str, RunConfig]) -> Iterator[str]:
@@ -114,7 +160,7 @@ def policies(configs: dict[str, RunConfig]) -> Iterator[str]:
     yield from POLICIES_HEAD.splitlines()
     yield from table(["policy", "temperature", "source", "options of `agent`"], rows)
     for name, config in configs.items():
-        yield from options(f"temperature={name}", config.temperature)
+        yield from options(f"### temperature={name}", {"value": config.temperature})
 
 
 def composition(by_method: dict[str, RunConfig], by_policy: dict[str, RunConfig]) -> Iterator[str]:
@@ -143,13 +189,46 @@ def composition(by_method: dict[str, RunConfig], by_policy: dict[str, RunConfig]
     yield from (f"- {sentence}" for sentence in reasons.values())
 
 
-def page() -> str:
-    """The whole page."""
-    by_method, by_policy = composed("method", METHODS), composed("temperature", TEMPERATURES)
+def methods_page() -> str:
+    """The whole page of methods and policies."""
+    by_method, by_policy = composed("method", METHODS, "temperature=fixed"), composed("temperature", TEMPERATURES)
     lines = [*HEAD.splitlines(), *methods(by_method), *policies(by_policy), *COMPOSES_HEAD.splitlines()]
     return "\n".join([*lines, *composition(by_method, by_policy)]) + "\n"
 
 
+def options_page() -> str:
+    """The whole page of all other options."""
+    with mock.patch.dict(os.environ):
+        os.environ.pop("RLKD_DATA", None)  # dataset.root follows it
+        (usual,) = compose_command([]).runs
+        images = composed("dataset", ["cifar100", "cifar10", "digits"])
+    trees = composed("dataset", ["folder", "imagenet"], "dataset.root=FOLDER")
+    agents, recipes = composed("agent", ["paper", "official_code"]), composed("recipe", ["cifar", "imagenet"])
+    lines = [
+        *OPTIONS_HEAD.splitlines(),
+        *options("## Of no group", {"value": usual.top}),
+        *options("## task", {"value": usual.task}),
+        *options("## dataset", {name: run.dataset for name, run in images.items()}),
+        *options("## dataset=folder, dataset=imagenet", {name: run.dataset for name, run in trees.items()}),
+        *options("## teacher", {"value": usual.teacher}),
+        *options("## student", {"value": usual.student}),
+        *options("## agent", {name: run.agent for name, run in agents.items()}),
+        *options("## recipe", {name: run.recipe for name, run in recipes.items()}),
+        *options("## runtime", {"value": usual.runtime}),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {"methods.md": methods_page, "options.md": options_page}
+
+
+def main() -> None:
+    """Write both pages."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page())
+        print(f"written   {DOCS / name}")
+
+
 if __name__ == "__main__":
-    PAGE.write_text(page())
-    print(f"written   {PAGE}")
+    main()

@@ -1,10 +1,12 @@
-"""docs/methods.md is what the registry says."""
+"""docs/methods.md and docs/options.md are what the code declares."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,7 +20,8 @@ def script() -> ModuleType:
     return module
 
 
-def test_the_page_is_what_its_script_writes() -> None:
+@pytest.mark.parametrize("name", ["methods.md", "options.md"])
+def test_a_page_is_what_its_script_writes(name: str) -> None:
     module = script()
-    assert module.PAGE == ROOT / "docs" / "methods.md"
-    assert module.page() == module.PAGE.read_text(), "run scripts/methods_page.py"
+    assert module.DOCS == ROOT / "docs"
+    assert module.PAGES[name]() == (ROOT / "docs" / name).read_text(), "run scripts/methods_page.py"
