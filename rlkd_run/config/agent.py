@@ -70,7 +70,7 @@ class ExplorationOptions:
     """Efficient exploration: early agent epochs learn on high-quality instances, made by mix-up."""
 
     epochs: str = option(
-        "early: agent-training epochs up to half of the run; code: all of them but the first; none",
+        "early: agent-training epochs up to half of the run, but for its first epoch; code: all but the first; none",
         choices=("early", "code", "none"),
     )
     labels: str = option("mixed: both labels, weighted; low: label of the minority image", choices=("mixed", "low"))
