@@ -13,6 +13,7 @@ from torch import nn
 
 from rlkd_run import teachers
 from rlkd_run.auxiliary import STUDENT, taught_by
+from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, images_record
 from rlkd_run.device import channels_last, prepare
@@ -61,7 +62,7 @@ def evaluate(config: RunConfig, images: str | None) -> None:
     if published or weights is not None:
         scores["teacher"] = _score(teacher, dataset, stored, device)
     else:
-        print("teacher   its weights are no longer there: not measured")
+        print(f"teacher   no weights in {teacher_folder(teaching)}: not measured")
     for role, accuracy in scores.items():
         name = getattr(teaching, role).model
         print(
