@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from support import TINY, Ended, save_untrained_teacher
 
@@ -85,12 +86,7 @@ OWN = re.findall(r"^ {4}PYTHONPATH=. rlkd-run (.*)$", EXTENDING, re.MULTILINE)
 def test_what_extends_it_runs(command: str, rlkd_run_process: Callable[..., Ended]) -> None:
     write_blocks(EXTENDING)
     save_untrained_teacher()
-    chance = np.random.default_rng(0)
-    arrays = {}
-    for split, count in (("train", 200), ("test", 100)):
-        arrays[f"{split}_images"] = chance.integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
-        arrays[f"{split}_labels"] = np.arange(count) % 10
-    np.savez("own_images.npz", **arrays)
+    subprocess.run([sys.executable, "make_own_images.py"], check=True)
     words = command.split()
     replaced = {word.split("=")[0] for word in words}
     tiny = [word for word in TINY if word.split("=")[0] not in replaced]
