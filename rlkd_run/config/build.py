@@ -14,6 +14,7 @@ from omegaconf import MISSING
 
 T = TypeVar("T")
 
+_FEW = 3  # choices that are named all, as the right one may look least like the wrong one: gpu, and cpu or cuda
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 _BOUNDS: dict[str, tuple[Callable[[Any, Any], bool], str]] = {
     "ge": (lambda value, bound: value >= bound, "at least"),
@@ -107,7 +108,9 @@ def _convert(hint: Any, value: Any, key: str, rules: Mapping[str, Any], problems
         value = str(value)  # a folder called 2024, a model called 1
     if type(value) is not hint:
         meant = _meant(hint, key, value)
-        problems.add(f"{key} must be {_KINDS[hint]}{or_null}, not {_show(value)}{meant}.", malformed=True)
+        choices = rules.get("choices")
+        kind = _KINDS[hint] if choices is None else f"one of {', '.join(choices)}"
+        problems.add(f"{key} must be {kind}{or_null}, not {_show(value)}{meant}.", malformed=True)
         return value
     _check(value, key, rules, problems)
     return value
@@ -129,7 +132,8 @@ def _check(value: Any, key: str, rules: Mapping[str, Any], problems: Problems) -
     choices = rules.get("choices")
     if choices is not None:
         if value not in choices:
-            problems.add(f"{key}={value} is not a choice; {nearest(value, choices)}")
+            valid = f"valid: {', '.join(choices)}" if len(choices) <= _FEW else nearest(value, choices)
+            problems.add(f"{key}={value} is not a choice; {valid}")
         return
     if (isinstance(value, float) and value != value) or value in (float("inf"), float("-inf")):
         problems.add(f"{key} must be a finite number, not {value}.")

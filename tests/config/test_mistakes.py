@@ -36,6 +36,8 @@ def test_all_problems_at_once() -> None:
         (["agent=null"], "agent cannot be left out; valid: official_code, paper"),
         (["agent.t_min=11"], "agent.t_min=11.0 must not be greater than agent.t_max=10.0."),
         (["agent.reward=loss"], "agent.reward=loss is not a choice; did you mean loss_drop?"),
+        (["runtime.device=gpu"], "runtime.device=gpu is not a choice; valid: auto, cpu, cuda"),
+        (["runtime.compile=true"], "runtime.compile must be one of none, teacher, all, not True."),
         (["agent.state=3"], "agent.state must be a group of keys, not 3."),
         (
             ["agent.state.features=[student_margn]"],
