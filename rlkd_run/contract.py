@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlkd_run.errors import ConfigError
 from rlkd_run.protocol import Temperatures
@@ -31,7 +31,7 @@ def built(kind: Any, base: type[T], options: Any, setting: Any) -> T:
         options, setting: what it is built from.
 
     Raises:
-        ConfigError: it is no such class, or does not take the two arguments.
+        ConfigError: it is no such class, does not take the two arguments, or is a module that was not set up.
     """
     if not isinstance(kind, type) or not issubclass(kind, base):
         name = name_of(kind) if isinstance(kind, type) else repr(kind)
@@ -41,7 +41,16 @@ def built(kind: Any, base: type[T], options: Any, setting: Any) -> T:
         inspect.signature(kind).bind(options, setting)
     except TypeError as error:
         raise ConfigError(f"{name_of(kind)}.__init__ must take (self, options, setting): {error}.") from error
-    return make(options, setting)
+    not_set_up = f"{name_of(kind)}.__init__ must call super().__init__() before anything else."
+    try:
+        made = make(options, setting)
+    except AttributeError as error:
+        if "before Module.__init__()" not in str(error):
+            raise
+        raise ConfigError(not_set_up) from error
+    if isinstance(made, nn.Module) and "_modules" not in vars(made):
+        raise ConfigError(not_set_up)
+    return made
 
 
 def check_temperatures(policy: object, given: Any, size: int) -> Temperatures:

@@ -139,11 +139,24 @@ class NoMethod(nn.Module):
     pass
 
 
+class NotSetUp(Method):
+    def __init__(self, options: Any, setting: Any) -> None:
+        self.weight = 0.1
+
+
+class NotSetUpYet(Method):
+    def __init__(self, options: Any, setting: Any) -> None:
+        self.layer = nn.Linear(1, 1)
+        super().__init__()
+
+
 @pytest.mark.parametrize(
     ("kinds", "sentence"),
     [
         ({"policy": WithoutSetting}, "WithoutSetting.__init__ must take (self, options, setting): too many positional"),
         ({"method": NoMethod}, "NoMethod must be a subclass of rlkd_run.methods.base.Method."),
+        ({"method": NotSetUp}, "NotSetUp.__init__ must call super().__init__() before anything else."),
+        ({"method": NotSetUpYet}, "NotSetUpYet.__init__ must call super().__init__() before anything else."),
     ],
 )
 def test_a_class_that_cannot_be_built_is_one_sentence(
