@@ -29,7 +29,7 @@ class RawImages(NamedTuple):
 
     Attributes:
         train_images, test_images: [N, H, W, 3] uint8.
-        train_labels, test_labels: [N] int64 in 0..C-1.
+        train_labels, test_labels: [N] in 0..C-1, integers of any width.
         class_names: C names.
     """
 
@@ -54,6 +54,7 @@ class ResidentDataset:
 
     def __init__(self, options: DatasetOptions, raw: RawImages, loading: Loading) -> None:
         device = loading.device
+        raw = raw._replace(train_labels=raw.train_labels.long(), test_labels=raw.test_labels.long())
         split = split_training(raw.train_labels, options.train_limit, options.val_split, loading.probe_images)
         test = limited(raw.test_labels, options.test_limit, "dataset.test_limit")
         height, width = raw.train_images.shape[1:3]

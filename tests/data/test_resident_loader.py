@@ -57,6 +57,14 @@ def test_every_image_comes_once_and_the_short_batch_is_kept(resident: Resident, 
     assert all(batch.mix is None for batch in batches)
 
 
+@pytest.mark.parametrize("width", [torch.int32, torch.uint8])
+def test_labels_may_be_integers_of_any_width(width: torch.dtype, resident: Resident, raw: RawImages) -> None:
+    narrow = raw._replace(train_labels=raw.train_labels.to(width), test_labels=raw.test_labels.to(width))
+    data = resident(narrow)
+    targets = [batch.target for batch in (*data.train_batches(8, seed=0).epoch(1), *data.test_batches(8))]
+    assert {target.dtype for target in targets} == {torch.int64}
+
+
 def reference(image: Tensor, pad: int, top: int, left: int, flip: int) -> Tensor:
     """One image padded, cropped and flipped, pixel by pixel."""
     height, width, _ = image.shape
