@@ -80,13 +80,13 @@ def ranking(runs: Runs, objective: str) -> list[Ranked]:
 def ranking_table(ranked: Sequence[Ranked], objective: str) -> str:
     """Write a ranking down, with the sentence that says by what it was made."""
     lines = [f"tuned by {objective} after the last epoch, on {_WORDS[objective]}"]
-    for place, one in enumerate(ranked, start=1):
+    complete = [one.mean for one in ranked if not one.missing]
+    for one in ranked:
+        place = "-" if one.missing else str(1 + sum(mean > one.mean for mean in complete))  # equal means, equal ranks
         mean = f"{one.mean:6.2f}" if one.values else "      "
         spread = f" ± {statistics.stdev(one.values):.2f}" if len(one.values) > 1 else ""
         words = f"{mean}{spread}  n={len(one.values)}  {', '.join(one.settings) or 'the only setting'}"
-        lines.append(
-            f"  {place if not one.missing else '-':>2}  {words}" + (f"  ({one.missing} missing)" * bool(one.missing))
-        )
+        lines.append(f"  {place:>2}  {words}" + (f"  ({one.missing} missing)" * bool(one.missing)))
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from rlkd_run.config.identity import folder_of
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.cli import main as rlkd_table
-from rlkd_run.tuning import objective_of, ranking, ranking_table, try_settings
+from rlkd_run.tuning import Ranked, objective_of, ranking, ranking_table, try_settings
 
 VAL = ["dataset.val_split=0.2", "objective=val_top1", "temperature=fixed"]
 Runs = Mapping[Path, RunConfig]
@@ -54,6 +54,12 @@ def test_the_last_epochs_validation_decides_over_all_seeds() -> None:
     assert lines[3] == "   -   90.00  n=1  temperature.value=3.0  (1 missing)"
     assert [one.settings[0][-3:] for one in ranking(runs, "test_top1")] == ["1.0", "2.0", "3.0"]
     assert "THE TEST SET" in ranking_table(ranked, "test_top1")
+
+
+def test_equal_means_have_equal_ranks() -> None:
+    ranked = [Ranked((), values, missing=0) for values in ((53.0,), (52.0, 54.0), (50.0,))]
+    places = [line.split()[0] for line in ranking_table(ranked, "val_top1").splitlines()[1:]]
+    assert places == ["1", "1", "3"]
 
 
 def test_one_objective_a_sweep() -> None:
