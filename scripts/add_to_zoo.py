@@ -8,6 +8,7 @@ Refused if the half-precision weights score differently from the trained ones, o
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
@@ -29,7 +30,9 @@ TOLERANCE, LIMIT = 0.05, 10_000_000  # percentage points, bytes
 
 
 def main() -> None:
-    folder = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="of a trained teacher")
+    folder = parser.parse_args().folder
     result = read_json(folder / "result.json")
     config = RunConfig.from_dict(result["config"])
     weights = load_file(folder / WEIGHTS)

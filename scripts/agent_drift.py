@@ -12,8 +12,8 @@ the command's, e.g. agent.ppo.passes=1.
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 
 import torch
 from torch.nn.functional import one_hot
@@ -71,8 +71,12 @@ def epochs_of(config: RunConfig) -> list[tuple[float, float]]:
 
 
 def main() -> None:
-    numbers, overrides = sys.argv[1:3], sys.argv[3:]
-    seeds, epochs = (int(value) for value in [*numbers, *("10", "8")[len(numbers) :]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("seeds", metavar="SEEDS", nargs="?", type=int, default=10, help="an agent each; 10 by default")
+    parser.add_argument("epochs", metavar="EPOCHS", nargs="?", type=int, default=8, help="of the run; 8 by default")
+    parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="of the command, e.g. agent.ppo.passes=1")
+    given = parser.parse_args()
+    seeds, epochs, overrides = given.seeds, given.epochs, given.overrides
     typed = ["pair=resnet56-resnet20", f"recipe.epochs={epochs}", *overrides]
     configs = [compose_command([*typed, f"seed={seed}"]).runs[0] for seed in range(seeds)]
     prepare(configs[0].runtime)

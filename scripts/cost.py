@@ -11,8 +11,8 @@ the agent learns (6 of them with mixed images), 209 in which it acts.
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 import time
 from dataclasses import replace
 from typing import NamedTuple
@@ -76,8 +76,14 @@ def ms_per_step(trainer: Trainer, epoch: int) -> float:
 
 
 def main() -> None:
-    numbers, overrides = sys.argv[1:3], sys.argv[3:]
-    steps, repeats = (int(value) for value in [*numbers, *("48", "5")[len(numbers) :]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "steps", metavar="STEPS", nargs="?", type=int, default=48, help="of a measurement; 48 by default"
+    )
+    parser.add_argument("repeats", metavar="REPEATS", nargs="?", type=int, default=5, help="of each kind; 5 by default")
+    parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="of the command, e.g. runtime.precision=bf16")
+    given = parser.parse_args()
+    steps, repeats, overrides = given.steps, given.repeats, given.overrides
     trainers = {name: make(steps, f"temperature={name}", *overrides) for name in ("fixed", "rlkd")}
     for temperature, trainer in trainers.items():  # warm up, and let every image have a score
         print(f"warm-up of {temperature}: {ms_per_step(trainer, 1):.1f} ms a step")

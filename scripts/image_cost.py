@@ -9,6 +9,7 @@ unless overrides say otherwise; images/s are medians of interleaved repeats, wit
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import time
@@ -54,11 +55,14 @@ def per_second(ends: list[float], batch_size: int) -> float:
 
 
 def main() -> None:
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    folder = sys.argv[1]
-    steps, repeats = (int(value) for value in [*sys.argv[2:4], "8", "3"][:2])
-    overrides = ["dataset=folder", f"dataset.root={folder}", *PAIR, *sys.argv[4:]]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", help="with train/ and val/")
+    parser.add_argument("steps", metavar="STEPS", nargs="?", type=int, default=8, help="of a measurement; 8 by default")
+    parser.add_argument("repeats", metavar="REPEATS", nargs="?", type=int, default=3, help="of each; 3 by default")
+    parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="of the command, e.g. runtime.precision=bf16")
+    given = parser.parse_args()
+    folder, steps, repeats = given.folder, given.steps, given.repeats
+    overrides = ["dataset=folder", f"dataset.root={folder}", *PAIR, *given.overrides]
     (config,) = compose_command(overrides).runs
     device = prepare(config.runtime)
     dataset = open_data(config, device)

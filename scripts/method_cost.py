@@ -9,8 +9,8 @@ methods are interleaved and repeated; each time is divided by KD's of the same r
 
 from __future__ import annotations
 
+import argparse
 import statistics
-import sys
 
 import torch
 from cost import make, ms_per_step
@@ -28,7 +28,13 @@ def own_parameters(method: Method) -> int:
 
 
 def main() -> None:
-    steps, repeats = (int(value) for value in [*sys.argv[1:], "8", "5"][:2])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", metavar="STEPS", nargs="?", type=int, default=8, help="of a measurement; 8 by default")
+    parser.add_argument(
+        "repeats", metavar="REPEATS", nargs="?", type=int, default=5, help="of each method; 5 by default"
+    )
+    given = parser.parse_args()
+    steps, repeats = given.steps, given.repeats
     trainers = {name: make(steps, f"method={name}", "temperature=fixed") for name in METHODS}
     for trainer in trainers.values():
         ms_per_step(trainer, EPOCH)

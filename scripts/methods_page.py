@@ -224,7 +224,7 @@ PAGES = {"methods.md": methods_page, "options.md": options_page}
 
 def main() -> None:
     """Write both pages."""
-    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for name, page in PAGES.items():
         (DOCS / name).write_text(page())
         print(f"written   {DOCS / name}")

@@ -14,13 +14,14 @@ A test compares the page with what this script would write.
 
 from __future__ import annotations
 
+import argparse
 import io
 import re
 import shlex
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from rlkd_run.results.cli import main
+from rlkd_run.results.cli import main as rlkd_table
 from rlkd_run.results.epochs import METRICS, read_epochs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +35,7 @@ def table(arguments: list[str]) -> str:
         return "Nothing was run yet.\n"
     text = io.StringIO()
     with redirect_stdout(text):
-        code = main([str(ROOT / word) if (ROOT / word).is_dir() else word for word in arguments])
+        code = rlkd_table([str(ROOT / word) if (ROOT / word).is_dir() else word for word in arguments])
     if code:
         raise SystemExit(f"rlkd-table {shlex.join(arguments)} failed.")
     return text.getvalue()
@@ -64,6 +65,12 @@ def page(text: str) -> str:
     return _BLOCK.sub(renewed, text)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write the page."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     PAGE.write_text(page(PAGE.read_text()))
     print(f"written   {PAGE}")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ Interleaved repeats, medians; each beside `python -c pass`, the least that any P
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -39,7 +40,11 @@ ENDS = {"first step of the quickstart": 7}  # exit codes; 0 or 2 elsewhere
 
 
 def main() -> None:
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "repeats", metavar="REPEATS", nargs="?", type=int, default=7, help="of each command; 7 by default"
+    )
+    repeats = parser.parse_args().repeats
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(repeats):
         for name, command in COMMANDS.items():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time and peak memory of rlkd-table on many synthetic run folders.
 
-    python scripts/table_cost.py [FOLDERS, 500 by default]
+    python scripts/table_cost.py [FOLDERS]
 
 The folders are copies of a real record under results/ with names, seed and accuracy of their own; their numbers mean
 nothing. What each form costs is printed, start of the process included.
@@ -9,6 +9,7 @@ nothing. What each form costs is printed, start of the process included.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -77,7 +78,9 @@ def measure(folder: Path, options: tuple[str, ...]) -> tuple[float, float]:
 
 def main() -> None:
     """Write the folders, measure every form, print a table."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 500
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", metavar="FOLDERS", nargs="?", type=int, default=500, help="how many; 500 by default")
+    count = parser.parse_args().folders
     source, chance = template(), random.Random(0)
     result = json.loads((source / "result.json").read_text())
     with tempfile.TemporaryDirectory() as temporary:

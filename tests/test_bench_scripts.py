@@ -142,6 +142,22 @@ def test_growth_is_told_by_slopes(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert policy["conclusion"]["time_over_sizes_percent"].keys() == SPREAD
 
 
+NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py") if "__main__" in path.read_text())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_script_has_help(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    script = importlib.import_module(name)
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        script.main()
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert told.startswith(f"usage: {name}.py")
+    assert script.__doc__.splitlines()[0] in told
+
+
 def test_the_drift_of_agents_has_a_line_an_epoch(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
