@@ -131,7 +131,7 @@ def _with_images(stored: RunConfig, folder: Path, images: str | None, device: to
         values = stored.to_dict()
         return RunConfig.from_dict({**values, "dataset": {**values["dataset"], "root": images}})
     root = getattr(stored.dataset, "root", ".")
-    if not Path(root).expanduser().exists():
+    if not Path(root).exists():
         raise ConfigError(
             f"run={folder} has its images in {root}, which is not there; dataset.root=FOLDER says where they are now."
         )

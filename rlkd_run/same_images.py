@@ -30,7 +30,7 @@ def changed_since(runs: Mapping[Path, Any]) -> dict[Path, str]:
     for folder, options in runs.items():
         then = _recorded(folder)
         if then is not None and isinstance(options, FolderOptions):
-            root = Path(options.root).expanduser()
+            root = Path(options.root)
             words = changed_images(then, now(root / options.train_dir, root / options.test_dir))
             if words is not None:
                 changed[folder] = words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import os
 import re
 import types
 from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -113,7 +114,7 @@ def _convert(hint: Any, value: Any, key: str, rules: Mapping[str, Any], problems
         problems.add(f"{key} must be {kind}{or_null}, not {_show(value)}{meant}.", malformed=True)
         return value
     _check(value, key, rules, problems)
-    return value
+    return os.path.expanduser(value) if rules.get("path") else value
 
 
 def _meant(hint: type, key: str, value: Any) -> str:

@@ -13,7 +13,7 @@ class DatasetOptions:
     """A data set whose images all have one small size; it lives on the device as uint8."""
 
     name: str = option("which data set: a registered name")
-    root: str = option("folder that holds the files, or that they are downloaded to", identity=False)
+    root: str = option("folder that holds the files, or that they are downloaded to", identity=False, path=True)
     download: bool = option("fetch missing files where the data set is published", identity=False)
     train_limit: Optional[int] = option("use only the first n training images, class-balanced; null: all", ge=1)
     test_limit: Optional[int] = option("use only the first n test images, class-balanced; null: all", ge=1)
@@ -29,7 +29,7 @@ class FolderOptions:
     """A train/val tree with one folder of images a class, images of any size."""
 
     name: str = option("which data set: a registered name")
-    root: str = option("folder with the two splits")
+    root: str = option("folder with the two splits", path=True)
     train_dir: str = option("folder of the training images below root")
     test_dir: str = option("folder of the test images below root")
     train_limit: Optional[int] = option("use only the first n training images, class-balanced; null: all", ge=1)
@@ -48,4 +48,4 @@ class FolderOptions:
 class ImageNetOptions(FolderOptions):
     """All of ImageNet, which is the same wherever it lies."""
 
-    root: str = option("folder with the two splits", identity=False)
+    root: str = option("folder with the two splits", identity=False, path=True)

@@ -63,7 +63,7 @@ def dataset_identity(config: RunConfig) -> dict[str, Any]:
     """Everything that decides which images are trained on and how they are shown."""
     values = relevant(config.dataset)
     if "root" in values:  # a folder of the user's own: its place is all that names it
-        values["root"] = str(Path(values["root"]).expanduser().resolve())
+        values["root"] = str(Path(values["root"]).resolve())
     return values
 
 

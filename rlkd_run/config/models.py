@@ -39,7 +39,7 @@ class NastyOptions:
         "an image whose divergence has reached this many nats pushes no further; null: ln C", gt=0
     )
     adversary: Optional[str] = option(
-        "file with the weights of a normal teacher; null: find one, or train one first", neutral=None
+        "file with the weights of a normal teacher; null: find one, or train one first", neutral=None, path=True
     )
 
 
@@ -50,7 +50,7 @@ class TeacherOptions:
     source: str = option("zoo: the CIFAR networks of the literature; timm: any model of timm", choices=("zoo", "timm"))
     model: str = option("name of the architecture in its source")
     pretrained: bool = option("timm only: its published weights; for other classes, training starts from them")
-    checkpoint: Optional[str] = option("file with the weights; null: find a trained teacher, or train one")
+    checkpoint: Optional[str] = option("file with the weights; null: find a trained teacher, or train one", path=True)
     seed: int = option("seed of the teacher's own training, whatever the run's", ge=0)
     recipe: TeacherRecipe = option("how a missing teacher is trained")
     objective: str = option(

@@ -23,6 +23,7 @@ def option(
     identity: bool = True,
     neutral: Any = MISSING,
     when: tuple[str, str] | None = None,
+    path: bool = False,
 ) -> Any:
     """Declare an option of a dataclass.
 
@@ -36,9 +37,10 @@ def option(
             the identity, so that an option that comes later moves no folder of an earlier run; and it is what a
             missing value means, so that an earlier run's configuration can still be read.
         when: (name, value) of a sibling option without which this one has no effect, and does not count.
+        path: whether the text names a file or folder, so that a leading ~ is the user's home.
     """
     metadata = {
         "help": help, "choices": choices, "ge": ge, "gt": gt, "le": le, "lt": lt,
-        "identity": identity, "neutral": neutral, "when": when,
+        "identity": identity, "neutral": neutral, "when": when, "path": path,
     }  # fmt: skip
     return field(default=MISSING, metadata=metadata)

@@ -114,7 +114,7 @@ class RuntimeOptions:
     teacher_cache_precision: str = option(
         "of the kept answers; fp16 rounds to a relative 2^-11", choices=("fp32", "fp16"), neutral="fp32"
     )
-    cache_root: str = option("folder of the kept answers", identity=False, neutral="outputs/cache")
+    cache_root: str = option("folder of the kept answers", identity=False, neutral="outputs/cache", path=True)
 
 
 @dataclass

@@ -25,9 +25,9 @@ class TopLevel:
     """Options that belong to no group."""
 
     seed: int = option("seed of the run", ge=0)
-    output_root: str = option("run folders and trained teachers", identity=False)
+    output_root: str = option("run folders and trained teachers", identity=False, path=True)
     series: str = option("folder below output_root that collects runs which belong together", identity=False)
-    run: Optional[str] = option("a run folder, for task=evaluate and task=export", identity=False)
+    run: Optional[str] = option("a run folder, for task=evaluate and task=export", identity=False, path=True)
     objective: Optional[str] = option(
         "what a sweep's settings are compared by, after the last epoch; null: they are not",
         choices=("val_top1", "test_top1"),

@@ -37,7 +37,7 @@ class Archive:
 
     def find(self, root: str) -> Path | None:
         """The folder with the files: `root`, or the archive's folder in it; None if they are in neither."""
-        place = Path(root).expanduser()
+        place = Path(root)
         for candidate in (place / self.folder, place):
             # Unlike Path.is_file, this is False and no error where the folder must not be looked into.
             if any(os.path.isfile(candidate / name) for name in self.files):
@@ -47,7 +47,7 @@ class Archive:
     def not_there(self, root: str, why: str = "dataset.download is false") -> str:
         """The sentence for the user whose files are not found, and what helps."""
         return (
-            f"{self.title} is not in {Path(root).expanduser()} and {why}: unpack {self.url} there, which makes "
+            f"{self.title} is not in {root} and {why}: unpack {self.url} there, which makes "
             f"{self.folder}/, or set dataset.root."
         )
 

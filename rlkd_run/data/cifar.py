@@ -58,7 +58,7 @@ def _find(archive: Archive, options: DatasetOptions) -> Path:
         return found
     if not options.download:
         raise ConfigError(archive.not_there(options.root))
-    folder = Path(options.root).expanduser() / archive.folder
+    folder = Path(options.root) / archive.folder
     try:
         download_folder(archive.url, archive.md5, folder)
     except DownloadError as error:

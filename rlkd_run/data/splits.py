@@ -13,7 +13,7 @@ def wrong_splits(options: FolderOptions) -> list[str]:
     Raises:
         OSError: a folder on the way must not be looked into.
     """
-    root = Path(options.root).expanduser()
+    root = Path(options.root)
     if not root.is_dir():
         return [f"dataset.root={options.root} is not a folder: give the one that holds {options.train_dir}/."]
     named = (("dataset.train_dir", options.train_dir), ("dataset.test_dir", options.test_dir))

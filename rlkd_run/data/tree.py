@@ -53,7 +53,7 @@ def read_tree(options: FolderOptions) -> Tree:
 
 
 def _read_tree(options: FolderOptions) -> Tree:
-    root = Path(options.root).expanduser()
+    root = Path(options.root)
     problems = wrong_splits(options)
     train = _classes(root, options.train_dir, "dataset.train_dir", problems)
     test = _classes(root, options.test_dir, "dataset.test_dir", problems)

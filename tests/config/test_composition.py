@@ -31,6 +31,15 @@ def test_the_main_command_is_the_papers_recipe() -> None:
     assert (run.agent.warmup_epochs, run.agent.train_every, run.agent.warmup_temperature) == (20, 20, 4.0)
 
 
+def test_a_leading_tilde_is_the_users_home_in_every_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves it alone after an equals sign, and so does a yaml file."""
+    monkeypatch.setenv("HOME", "/home/me")
+    run = only("output_root='~/out'", "dataset.root='~/images'", "teacher.checkpoint='~/t.pth'", "series='~'")
+    assert (run.top.output_root, run.dataset.root) == ("/home/me/out", "/home/me/images")
+    assert (run.runtime.cache_root, run.teacher.checkpoint) == ("/home/me/out/cache", "/home/me/t.pth")
+    assert run.top.series == "~"  # a name
+
+
 def choices_of(group: str) -> list[str]:
     return sorted(choice.stem for choice in (config_folder() / group).glob("*.yaml"))
 
