@@ -97,11 +97,11 @@ def distillation(
         folder.begin(config.to_dict(), images=images)
         auxiliary = auxiliary_run(config)
         if auxiliary is not None:
-            place = run_folder(auxiliary)
-            print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {place}", flush=True)
+            other = run_folder(auxiliary)
+            print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {other}", flush=True)
             folder.phase("its auxiliary teacher is being distilled")
             distill(auxiliary, wait=True)
-            check_taught_by(place, images, config.dataset, "remove it to have it distilled anew")
+            check_taught_by(other, images, config.dataset, "remove it to have it distilled anew")
         origin = common.once(
             "weights",
             lambda: teachers.equip(teaching, teacher, teachers_data(teaching, dataset, device), device, folder.phase),

@@ -133,7 +133,7 @@ def load(config: RunConfig, model: nn.Module, path: Path) -> Origin:
     try:
         remarks = load_weights(model, path, what="teacher.checkpoint" if config.teacher.checkpoint else "teacher")
     except ConfigError as error:
-        if not trained:
+        if not trained or isinstance(error.__cause__, OSError):  # it may be all right for who may read it
             raise
         # Not trained anew unasked: the record beside the weights is that of the teacher whom other runs had.
         raise ConfigError(f"{problem}; {anew}." for problem in error.problems) from error

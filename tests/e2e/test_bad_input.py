@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -16,6 +18,7 @@ from support import TINY, Ended
 from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import run_folder, teacher_folder
 from rlkd_run.missing_files import missing_files
+from rlkd_run.models import weights
 from rlkd_run.models.build import build_model
 
 
@@ -117,6 +120,24 @@ def test_a_trained_teacher_whose_weights_are_lost(rlkd_run: Callable[..., Ended]
     before = everything()
     words = [f"teacher: {folder}/teacher.safetensors", f"; remove {folder} to have this teacher trained anew."]
     assert_refused(rlkd_run(*TINY), before, *words)
+
+
+def test_a_trained_teacher_that_only_others_may_read(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is wrong with it: nobody is told to remove it."""
+    folder = teacher_folder(compose_command(TINY).runs[0])
+    folder.mkdir(parents=True)
+    (folder / "result.json").write_text("{}")
+    (folder / "teacher.safetensors").write_bytes(b"whole")
+
+    def refused(file: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file))
+
+    monkeypatch.setattr(weights, "_is_safetensors", refused)  # a mode would not keep a root user out
+    ended = rlkd_run(*TINY)
+    assert ended.code == 2
+    assert ended.err == f"rlkd-run: teacher: {folder}/teacher.safetensors cannot be read (Permission denied)\n"
 
 
 def test_a_missing_file_is_said_before_the_run_is_announced(rlkd_run: Callable[..., Ended]) -> None:
