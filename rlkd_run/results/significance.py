@@ -13,6 +13,8 @@ from rlkd_run.results.pools import Pool, pools
 from rlkd_run.results.student_t import quantile, two_sided
 
 CONFIDENCE = 0.95
+NO_SPREAD = 1e-9
+"""Points of top-1: less is rounding. Seeds that agree by chance tell nothing of how far seeds spread."""
 ENOUGH_SEEDS = 5
 """With fewer seeds a pair a comparison is shown and said to be too small."""
 
@@ -20,9 +22,10 @@ ENOUGH_SEEDS = 5
 def beyond_seeds(spread: Spread, value: float) -> bool:
     """Whether `value`, the accuracy of a single run, lies outside the 95 % prediction interval of one more seed.
 
-    The interval is mean ± t·std·√(1 + 1/n), t with n - 1 degrees of freedom. A single seed has none: False.
+    The interval is mean ± t·std·√(1 + 1/n), t with n - 1 degrees of freedom. A single seed has none, nor have seeds
+    that all scored the same: False.
     """
-    if spread.std is None:
+    if spread.std is None or spread.std < NO_SPREAD:
         return False
     half = quantile(CONFIDENCE, spread.n - 1) * spread.std * math.sqrt(1 + 1 / spread.n)
     return abs(value - spread.mean) > half
@@ -40,7 +43,7 @@ class Comparison:
         pairs: the networks over which the difference is pooled, in the paper's order.
         seeds: shared seeds of the pair that has fewest.
         mean: mean over the pairs of the mean difference of each, in points of top-1.
-        half_width: of the 95 % interval around `mean`; None where no pair has two seeds.
+        half_width: of the 95 % interval around `mean`; None where no pair has two seeds, or nothing spreads.
         p: two-sided probability of such a mean or a larger one if the temperatures were equally good; None likewise.
     """
 
@@ -108,7 +111,7 @@ def paired_test(blocks: Sequence[Sequence[float]]) -> tuple[float, float | None,
 
     Returns:
         The mean of the blocks' means, half the width of its 95 % interval, and the two-sided p; the last two are None
-        where no block has two differences.
+        where no block has two differences, and where those in each block are equal.
     """
     means = [statistics.fmean(block) for block in blocks]
     mean = statistics.fmean(means)
@@ -117,10 +120,9 @@ def paired_test(blocks: Sequence[Sequence[float]]) -> tuple[float, float | None,
         return mean, None, None
     squares = sum((x - own) ** 2 for block, own in zip(blocks, means, strict=True) for x in block)
     error = math.sqrt(squares / freedom * sum(1 / len(block) for block in blocks)) / len(blocks)
-    half_width = quantile(CONFIDENCE, freedom) * error
-    if error == 0:
-        return mean, half_width, 0.0 if mean else 1.0
-    return mean, half_width, two_sided(mean / error, freedom)
+    if error < NO_SPREAD:
+        return mean, None, None
+    return mean, quantile(CONFIDENCE, freedom) * error, two_sided(mean / error, freedom)
 
 
 def _differences(treatment: Cell, baseline: Cell, select: Select) -> list[float]:
