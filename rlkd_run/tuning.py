@@ -37,8 +37,13 @@ class Ranked:
 
     @property
     def mean(self) -> float:
-        """Mean over the seeds."""
-        return statistics.fmean(self.values)
+        """Mean over the seeds; equal accuracies in another order have the same one."""
+        return round(statistics.fmean(self.values), 9)
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation over the seeds, which one does not have."""
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
 
 
 def objective_of(runs: Iterable[RunConfig]) -> str | None:
@@ -84,10 +89,20 @@ def ranking_table(ranked: Sequence[Ranked], objective: str) -> str:
     for one in ranked:
         place = "-" if one.missing else str(1 + sum(mean > one.mean for mean in complete))  # equal means, equal ranks
         mean = f"{one.mean:6.2f}" if one.values else "      "
-        spread = f" ± {statistics.stdev(one.values):.2f}" if len(one.values) > 1 else ""
+        spread = "" if one.std is None else f" ± {one.std:.2f}"
         words = f"{mean}{spread}  n={len(one.values)}  {', '.join(one.settings) or 'the only setting'}"
         lines.append(f"  {place:>2}  {words}" + (f"  ({one.missing} missing)" * bool(one.missing)))
+    if objective == "val_top1":
+        lines.append("The accuracies in the tables above are of the test set; nothing is chosen by them.")
+    if _alike(ranked):
+        lines.append("The best two differ by less than the seeds of one of them spread.")
     return "\n".join(lines)
+
+
+def _alike(ranked: Sequence[Ranked]) -> bool:
+    best = [one for one in ranked if not one.missing][:2]
+    spreads = [one.std for one in best if one.std is not None]
+    return len(best) == 2 and bool(spreads) and best[0].mean - best[1].mean < max(spreads)
 
 
 def try_settings(search: Search, objective: str, carry_out: Callable[[Runs], None]) -> dict[Path, RunConfig]:

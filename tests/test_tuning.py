@@ -57,9 +57,20 @@ def test_the_last_epochs_validation_decides_over_all_seeds() -> None:
 
 
 def test_equal_means_have_equal_ranks() -> None:
-    ranked = [Ranked((), values, missing=0) for values in ((53.0,), (52.0, 54.0), (50.0,))]
-    places = [line.split()[0] for line in ranking_table(ranked, "val_top1").splitlines()[1:]]
+    equal = [(62.56, 51.92, 68.94), (62.72, 51.76, 68.94)]  # but for the last bit of their sums
+    ranked = [Ranked((), values, missing=0) for values in (*equal, (50.0,))]
+    places = [line.split()[0] for line in ranking_table(ranked, "test_top1").splitlines()[1:4]]
     assert places == ["1", "1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("second", "alike"), [((49.0, 51.0), False), ((52.0, 53.0), False), ((52.0, 54.0), True), ((53.5,), True)]
+)
+def test_a_ranking_says_where_its_winner_is_within_the_noise(second: tuple[float, ...], alike: bool) -> None:
+    ranked = [Ranked((), (53.5, 54.5), missing=0), Ranked((), second, missing=0)]
+    assert ("differ by less than the seeds" in ranking_table(ranked, "val_top1")) is alike
+    assert "nothing is chosen by them" in ranking_table(ranked, "val_top1")
+    assert "nothing is chosen by them" not in ranking_table(ranked, "test_top1")
 
 
 def test_one_objective_a_sweep() -> None:

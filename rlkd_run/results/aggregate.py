@@ -82,6 +82,12 @@ class Cell:
         return name if agent in (None, "paper") else f"{name} ({agent})"
 
     @property
+    def name(self) -> str:
+        """What it is about, in words that tell it from other cells of its data set."""
+        words = " ".join(filter(None, (self.first.pair, self.first.method, self.temperature)))
+        return f"{words} ({', '.join(self.settings)})" if self.settings else words
+
+    @property
     def best(self) -> Spread:
         """Top-1 of the best epoch."""
         return self.top1("best")

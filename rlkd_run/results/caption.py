@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rlkd_run.results.aggregate import Cell, Select
+from rlkd_run.results.mixture import mixtures
 from rlkd_run.results.notices import listed
 from rlkd_run.results.paper_recipe import Deviation
 from rlkd_run.results.reported import Reported
@@ -47,8 +48,8 @@ def measured(cells: Sequence[Cell]) -> str:
 
 def both_epochs(*, top5: Select | None) -> str:
     """What the columns of both epochs are, and of which epoch the column of top-5 is, if there is one."""
-    added = "" if top5 is None else f". Top-5: of the {top5} epoch, chosen by top-1"
-    return f"{_EPOCHS['best']}; {_EPOCHS['last']}{added}."
+    added = {None: "", "best": ". Top-5: of the best epoch, chosen by top-1", "last": ". Top-5: of the last epoch"}
+    return f"{_EPOCHS['best']}; {_EPOCHS['last']}{added[top5]}."
 
 
 def one_epoch(select: Select) -> str:
@@ -60,7 +61,7 @@ def one_epoch(select: Select) -> str:
 def against_paper(
     cells: Sequence[Cell], select: Select, papers: Iterable[Reported], *, beside: Sequence[Cell] = ()
 ) -> list[str]:
-    """Whose numbers the paper's are, how they are compared, and what the marks mean, where there are any.
+    """Whose numbers the paper's are, how they are compared, what a mean mixes, and what the marks mean.
 
     Args:
         cells: with their differences.
@@ -81,7 +82,9 @@ def against_paper(
             f"{BEYOND} More than the seeds explain: the paper's number lies outside the 95 % prediction interval of "
             "one more seed."
         )
-    return lines + left_recipe(deviation for cell in (*cells, *beside) for deviation in cell.deviations)
+    shown = (*cells, *beside)
+    lines += mixtures("Runs behind one mean", [(cell.name, cell.records) for cell in shown])
+    return lines + left_recipe(deviation for cell in shown for deviation in cell.deviations)
 
 
 def left_recipe(deviations: Iterable[Deviation]) -> list[str]:

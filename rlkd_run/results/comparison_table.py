@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rlkd_run.results.aggregate import Select
 from rlkd_run.results.caption import DEVIATES, left_recipe
 from rlkd_run.results.figures import signed
+from rlkd_run.results.mixture import mixtures
 from rlkd_run.results.significance import ENOUGH_SEEDS, Comparison
 from rlkd_run.results.table import Column, Table, table_of
 
 
-def comparison_table(comparisons: Sequence[Comparison], select: Select, title: str = "") -> Table:
+def comparison_table(comparisons: Sequence[Comparison], title: str = "") -> Table:
     """Write comparisons down, one row each.
 
     Args:
         comparisons: at least one.
-        select: the epoch whose accuracy was compared.
         title: added to the table's own.
     """
     datasets, lengths = {one.dataset for one in comparisons}, {one.epochs for one in comparisons}
@@ -29,22 +28,38 @@ def comparison_table(comparisons: Sequence[Comparison], select: Select, title: s
         *([Column[Comparison]("settings", lambda one: ", ".join(one.settings))] if any_settings else []),
         Column[Comparison]("pairs", lambda one: str(len(one.pairs)), right=True),
         Column[Comparison]("seeds", lambda one: str(one.seeds), right=True),
+        Column[Comparison]("epoch", lambda one: one.select),
         Column[Comparison]("difference", lambda one: signed(one.mean), right=True),
         Column[Comparison]("95 % interval", _interval, right=True),
         Column[Comparison]("p", _p, right=True),
-        Column[Comparison]("remark", lambda one: "too few seeds" if one.too_small else ""),
+        Column[Comparison]("remark", _remark),
     ]
     caption = [
-        f"Differences in top-1 of the {select} epoch, in points, between runs of the same seed that differ in nothing "
-        "but the temperature: mean over the pairs of networks that were run alike. Seeds: of the pair that has fewest.",
-        "Interval and two-sided p: Student's t on the paired differences, each pair with a mean of its own; not "
-        "corrected for the number of comparisons.",
+        "Differences in top-1, in points, between runs of the same seed and teacher that differ in nothing but the "
+        "temperature: mean over the pairs of networks that were run alike. Seeds: of the pair that has fewest. Last: "
+        "after the final epoch; best: of the epoch with the highest test accuracy, which favours what varies more.",
+        "Interval and two-sided p: Student's t on the paired differences, each pair with a mean and a variance of its "
+        "own (Welch, Satterthwaite); not corrected for the number of comparisons.",
     ]
     if any(one.too_small for one in comparisons):
         caption.append(f"Too few seeds: below {ENOUGH_SEEDS}, which is too small to conclude anything.")
+    caption += mixtures("Runs that are compared", [(_name(one), two) for one in comparisons for two in one.partners])
     caption += left_recipe(deviation for one in comparisons for deviation in one.deviations)
     own = "RLKD against other temperatures"
     return table_of(columns, comparisons, caption, f"{own}, {title}" if title else own)
+
+
+def _name(one: Comparison) -> str:
+    return f"{one.method} {one.treatment} - {one.baseline}"
+
+
+def _remark(one: Comparison) -> str:
+    remarks = {
+        "too few seeds": one.too_small,
+        "no spread": one.p is None and one.seeds > 1,
+        f"{one.unpaired} runs without a partner": one.unpaired > 0,
+    }
+    return "; ".join(remark for remark, holds in remarks.items() if holds)
 
 
 def _interval(one: Comparison) -> str:

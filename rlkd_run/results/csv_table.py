@@ -109,4 +109,5 @@ def _difference(points: float | None) -> str:
 
 
 def _figure(value: float) -> str:
-    return f"{value:.4f}"
+    text = f"{value:.4f}"
+    return text.removeprefix("-") if float(text) == 0 else text

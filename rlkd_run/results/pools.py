@@ -15,6 +15,8 @@ from rlkd_run.results.settings import FlatConfig, beyond_networks, differing, se
 Item = TypeVar("Item")
 Match = tuple[Cell, Cell]
 """RLKD and another temperature: cells with runs of equal seed that differ in nothing else."""
+Partners = tuple[Record, Record]
+"""Two runs of a match that are compared."""
 
 _TREATMENT = "rlkd"
 _BASELINES = ("fixed", "random")
@@ -51,10 +53,24 @@ def pools(cells: Sequence[Cell]) -> list[Pool]:
         (treatment, baseline)
         for treatment in _treatments(cells)
         for baseline in baselines.get(_surroundings(treatment), ())
-        if set(treatment.seeds) & set(baseline.seeds)
+        if partners((treatment, baseline))
     ]
     pooled = [part for pool in _by(_conditions, matches).values() for part in _each_pair_once(pool)]
     return [pool for alike in _by(_heading, pooled).values() for pool in _told_apart(alike)]
+
+
+def partners(match: Match) -> list[Partners]:
+    """The runs of equal seed that learned from the same weights, as far as their records tell.
+
+    No key of a configuration tells the weights of a teacher that was trained twice, or of a file that was exchanged.
+    """
+    treatment, baseline = match
+    others = {record.seed: record for record in baseline.records}
+    return [
+        (record, others[record.seed])
+        for record in treatment.records
+        if record.seed in others and len({record.teacher_weights, others[record.seed].teacher_weights} - {None}) < 2
+    ]
 
 
 def tell_unmatched(cells: Sequence[Cell], tell: Tell) -> None:
@@ -104,7 +120,9 @@ def _surroundings(cell: Cell) -> tuple[object, ...]:
 def _obstacles(treatment: Cell, baseline: Cell) -> list[str]:
     """Because of which keys two cells of equal networks are no match."""
     keys = differing([_around(cell.first, settled) for cell in (treatment, baseline)])
-    return keys if keys or set(treatment.seeds) & set(baseline.seeds) else ["seed"]
+    if keys or partners((treatment, baseline)):
+        return keys
+    return ["the teacher's weights"] if set(treatment.seeds) & set(baseline.seeds) else ["seed"]
 
 
 def _around(record: Record, part: Callable[[FlatConfig], FlatConfig]) -> FlatConfig:

@@ -18,7 +18,7 @@ from rlkd_run.record import SCHEMA
 from rlkd_run.results.fields import Fields, RecordError
 from rlkd_run.results.folders import RESULT, STATUS
 from rlkd_run.results.notices import Tell, line_each, tell_on_stderr
-from rlkd_run.results.settings import flatten
+from rlkd_run.results.settings import flatten, shown
 from rlkd_run.results.status import standing
 
 DISTILL = "distill"
@@ -45,9 +45,10 @@ class Record:
     `train_teacher`; `student`, `method`, `temperature` and `teacher_top1` are None there. A network of timm that is
     called like another one of the zoo has `timm/` before its name. `agent` is the preset of RLKD's agent, None under
     another temperature. `config` is flat: dotted key -> value; so is `environment`, the packages, code and machine as
-    far as they are recorded. `departures` holds, for method, temperature and agent, key -> the run's value and that
-    of the yaml which it chose. `cell` is the hash of everything that can change the result but the seed. Accuracies
-    in percent.
+    far as they are recorded. `teacher_weights` is their SHA-256, None of timm's and in records of earlier versions;
+    `own_code` the hashes of third parties' modules, `version` that of this project. `departures` holds, for method,
+    temperature and agent, key -> the run's value and that of the yaml which it chose. `cell` is the hash of everything
+    that can change the result but the seed. Accuracies in percent.
     """
 
     folder: Path
@@ -64,6 +65,9 @@ class Record:
     top5: Accuracy | None
     teacher_top1: float | None
     teacher_top5: float | None
+    teacher_weights: str | None
+    own_code: str
+    version: str
     images_per_second: float | None
     wall_seconds: float | None
     cell: str
@@ -130,6 +134,11 @@ def read_records(folders: Iterable[Path], *, below: Path | None = None, tell: Te
     return records
 
 
+def number_failed(folders: Iterable[Path]) -> int:
+    """How many runs ended in a failure, and so are in no mean."""
+    return sum(standing(folder).state == "failed" for folder in folders if not os.path.lexists(folder / RESULT))
+
+
 def _record(folder: Path, fields: Fields) -> Record:
     schema = fields.get("schema")
     if schema != SCHEMA or isinstance(schema, bool):
@@ -156,6 +165,9 @@ def _record(folder: Path, fields: Fields) -> Record:
         top5=None if trained.get("top5") is None else _accuracy(trained.child("top5")),
         teacher_top1=teacher.percent("top1") if distilled else None,
         teacher_top5=teacher.percent_or_none("top5") if distilled else None,
+        teacher_weights=teacher.text_or_none("sha256") if distilled and "sha256" in teacher.values else None,
+        own_code=shown(fields.values.get("own_code", [])),
+        version=shown(fields.values.get("code")),
         images_per_second=fields.number_or_none("images_per_second"),
         wall_seconds=fields.number_or_none("wall_seconds"),
         cell=fields.child("identity").text("cell"),

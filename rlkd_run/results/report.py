@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +20,7 @@ from rlkd_run.results.notices import Tell, listed, tell_on_stderr
 from rlkd_run.results.page import page
 from rlkd_run.results.paper_layout import paper_table
 from rlkd_run.results.pools import tell_unmatched
-from rlkd_run.results.records import DISTILL, TRAIN_TEACHER, Record, read_records
+from rlkd_run.results.records import DISTILL, TRAIN_TEACHER, Record, number_failed, read_records
 from rlkd_run.results.selection import Condition, chosen, grouped
 from rlkd_run.results.significance import comparisons
 from rlkd_run.results.table import Table
@@ -79,11 +79,13 @@ class Report:
         sections: one, or one a group.
         view: what was asked for.
         tell: receives a sentence on everything that a picture has to leave out.
+        failed: number of runs that ended in a failure.
     """
 
     sections: tuple[Section, ...]
     view: View = field(default_factory=View)
     tell: Tell = tell_on_stderr
+    failed: int = 0
 
     @property
     def cells(self) -> list[Cell]:
@@ -92,7 +94,7 @@ class Report:
 
     def tables(self) -> list[Table]:
         """Of every section the students, what RLKD gains, and the teachers."""
-        return [table for section in self.sections for table in self._of(section)]
+        return [self._complete(table) for section in self.sections for table in self._of(section)]
 
     def markdown(self) -> str:
         """Write the tables in Markdown; without a last newline."""
@@ -109,10 +111,9 @@ class Report:
 
     def html(self) -> str:
         """Write everything on one page, with pictures if matplotlib is there; without a last newline."""
-        lists = [table for section in self.sections for table in section.lists(self.view.select)]
-        tables = [*(table for table in self.tables() if not table.sortable), *lists]
+        tables = [table for table in self.tables() if not table.sortable]
         for section in self.sections:
-            tables += self.comparison(section)
+            tables += map(self._complete, (*section.lists(self.view.select), *self.comparison(section)))
         try:
             images = [(picture.title, picture.svg()) for picture in self.pictures()]
         except ConfigError as missing:
@@ -152,9 +153,16 @@ class Report:
 
     def comparison(self, section: Section) -> Iterator[Table]:
         """One table, if RLKD can be compared with anything."""
-        found = comparisons(section.students, self.view.select)
+        found = comparisons(section.students)
         if found:
-            yield comparison_table(found, self.view.select, section.title)
+            yield comparison_table(found, section.title)
+
+    def _complete(self, table: Table) -> Table:
+        """With what its numbers lack: seeds that fail need not be like those that do not."""
+        if not self.failed:
+            return table
+        runs = f"{self.failed} run{'' if self.failed == 1 else 's'}"
+        return replace(table, caption=(*table.caption, f"In no mean: {runs} that failed, of all that were looked at."))
 
     def _of(self, section: Section) -> Iterator[Table]:
         view = self.view
@@ -190,13 +198,15 @@ def read_report(
     if not records:
         where = listed(str(folder) for folder in folders)
         raise ConfigError(f"No finished run in {where}." if runs else f"No run folder in {where} or below.")
+    failed = number_failed(runs)
     records = chosen(records, view.where)
     if view.group_by is None:
-        return Report((_section(records, "", tell),), view, tell)
+        return Report((_section(records, "", tell),), view, tell, failed)
     groups = grouped(records, view.group_by)
     titles = {value: f"{view.group_by}={value}" if value else f"without {view.group_by}" for value in groups}
     ordered = sorted(groups, key=natural)
-    return Report(tuple(_section(groups[value], titles[value], tell) for value in ordered), view, tell)
+    sections = tuple(_section(groups[value], titles[value], tell) for value in ordered)
+    return Report(sections, view, tell, failed)
 
 
 def table_for(folders: Sequence[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> str:

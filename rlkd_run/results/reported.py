@@ -103,24 +103,27 @@ def _imagenet_pair() -> str:
 def _tables() -> Mapping[tuple[str, str, str, str], list[Reported]]:
     found: dict[tuple[str, str, str, str], list[Reported]] = {}
 
-    def put(dataset: str, pair: str, method: str, numbers: Mapping[str, float], source: str, protocol: str) -> None:
+    def put(
+        dataset: str, pair: str, method: str, numbers: Mapping[str, float], source: str, protocols: Mapping[str, str]
+    ) -> None:
         for temperature, top1 in numbers.items():
-            found.setdefault((dataset, pair, method, temperature), []).append(Reported(float(top1), source, protocol))
+            number = Reported(float(top1), source, protocols.get(temperature, protocol))
+            found.setdefault((dataset, pair, method, temperature), []).append(number)
 
     for name in _SOURCES:
         facts = _facts()[name]
         source, protocol = facts["source"], facts["protocol"]
         for pair, numbers in facts["table1"]["pairs"].items():
             table = f"{source}, Table 1" if name == "rlkd" else source
-            put(CIFAR100, pair, facts["table1"]["method"], numbers, table, protocol)
+            put(CIFAR100, pair, facts["table1"]["method"], numbers, table, facts["table1"].get("protocol", {}))
         table3 = dict(facts.get("table3", {"pairs": []}))
         pairs = table3.pop("pairs")
         for method, rows in table3.items():
             for column, pair in enumerate(pairs):
                 numbers = {temperature: row[column] for temperature, row in rows.items()}
-                put(CIFAR100, pair, method, numbers, f"{source}, Table 3", protocol)
+                put(CIFAR100, pair, method, numbers, f"{source}, Table 3", {})
         for method, numbers in (facts[IMAGENET] or {"top1": {}})["top1"].items():
-            put(IMAGENET, _imagenet_pair(), method, numbers, source, protocol)
+            put(IMAGENET, _imagenet_pair(), method, numbers, source, {})
     return found
 
 

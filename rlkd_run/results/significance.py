@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from rlkd_run.results.aggregate import Cell, Select, Spread
 from rlkd_run.results.paper_recipe import Deviation
-from rlkd_run.results.pools import Pool, pools
-from rlkd_run.results.student_t import quantile, two_sided
+from rlkd_run.results.pools import Partners, Pool, partners, pools
 
 CONFIDENCE = 0.95
 NO_SPREAD = 1e-9
@@ -27,7 +26,7 @@ def beyond_seeds(spread: Spread, value: float) -> bool:
     """
     if spread.std is None or spread.std < NO_SPREAD:
         return False
-    half = quantile(CONFIDENCE, spread.n - 1) * spread.std * math.sqrt(1 + 1 / spread.n)
+    half = _quantile(spread.n - 1) * spread.std * math.sqrt(1 + 1 / spread.n)
     return abs(value - spread.mean) > half
 
 
@@ -41,9 +40,12 @@ class Comparison:
         settings: `key=value` of what tells the runs from those of other rows.
         deviations: where any of the runs leaves the recipe of the literature.
         pairs: the networks over which the difference is pooled, in the paper's order.
-        seeds: shared seeds of the pair that has fewest.
+        select: which epoch's top-1 is compared.
+        partners: the runs that are compared, two and two.
+        unpaired: number of runs of either temperature that have no partner.
+        seeds: partners of the pair that has fewest.
         mean: mean over the pairs of the mean difference of each, in points of top-1.
-        half_width: of the 95 % interval around `mean`; None where no pair has two seeds, or nothing spreads.
+        half_width: of the 95 % interval around `mean`; None where a pair has one seed only, or nothing spreads.
         p: two-sided probability of such a mean or a larger one if the temperatures were equally good; None likewise.
     """
 
@@ -55,6 +57,9 @@ class Comparison:
     settings: tuple[str, ...]
     deviations: tuple[Deviation, ...]
     pairs: tuple[str, ...]
+    select: Select
+    partners: tuple[Partners, ...]
+    unpaired: int
     seeds: int
     mean: float
     half_width: float | None
@@ -66,21 +71,25 @@ class Comparison:
         return self.seeds < ENOUGH_SEEDS
 
 
-def comparisons(cells: Sequence[Cell], select: Select) -> list[Comparison]:
+def comparisons(cells: Sequence[Cell]) -> list[Comparison]:
     """Compare every RLKD with fixed and with random temperatures, pooled over pairs.
+
+    The last epoch comes first: the best one is chosen by the test set, which favours a temperature under which accuracy
+    varies more from epoch to epoch.
 
     Args:
         cells: distilled students, in the order of the tables.
-        select: which epoch's top-1 is compared.
 
     Returns:
-        One a data set, method, length, setting and two temperatures of which some pair has runs with equal seeds.
+        One for each epoch of a data set, method, length, setting and two temperatures of which some pair has partners.
     """
-    return [_compare(pool, select) for pool in pools(cells)]
+    selects: tuple[Select, ...] = ("last", "best")
+    return [_compare(pool, select) for pool in pools(cells) for select in selects]
 
 
 def _compare(pool: Pool, select: Select) -> Comparison:
-    blocks = [_differences(treatment, baseline, select) for treatment, baseline in pool.matches]
+    matched = [partners(match) for match in pool.matches]
+    blocks = [[getattr(one.top1, select) - getattr(other.top1, select) for one, other in runs] for runs in matched]
     mean, half_width, p = paired_test(blocks)
     first = pool.matches[0][0].first
     assert first.method is not None
@@ -93,6 +102,9 @@ def _compare(pool: Pool, select: Select) -> Comparison:
         settings=pool.settings,
         deviations=pool.deviations,
         pairs=tuple(dict.fromkeys(treatment.first.pair for treatment, _ in pool.matches)),
+        select=select,
+        partners=tuple(two for runs in matched for two in runs),
+        unpaired=sum(cell.n for match in pool.matches for cell in match) - 2 * sum(map(len, matched)),
         seeds=min(map(len, blocks)),
         mean=mean,
         half_width=half_width,
@@ -103,32 +115,34 @@ def _compare(pool: Pool, select: Select) -> Comparison:
 def paired_test(blocks: Sequence[Sequence[float]]) -> tuple[float, float | None, float | None]:
     """Test whether differences are zero in the mean over blocks, by Student's t.
 
-    Each block (a pair of networks) has a mean of its own; the variance within blocks is taken to be the same. With one
-    block this is the paired t-test.
+    Each block (a pair of networks) has a mean and a variance of its own; the degrees of freedom are those of
+    Satterthwaite (Biometrics Bulletin 2, 1946) and Welch (Biometrika 34, 1947). With one block this is the paired
+    t-test.
 
     Args:
         blocks: differences between runs of equal seed, at least one block and at least one in each.
 
     Returns:
         The mean of the blocks' means, half the width of its 95 % interval, and the two-sided p; the last two are None
-        where no block has two differences, and where those in each block are equal.
+        where a block has one difference only, and where those in each block are equal.
     """
-    means = [statistics.fmean(block) for block in blocks]
-    mean = statistics.fmean(means)
-    freedom = sum(len(block) - 1 for block in blocks)
-    if freedom == 0:
+    mean = statistics.fmean(map(statistics.fmean, blocks))
+    if min(map(len, blocks)) < 2:
         return mean, None, None
-    squares = sum((x - own) ** 2 for block, own in zip(blocks, means, strict=True) for x in block)
-    error = math.sqrt(squares / freedom * sum(1 / len(block) for block in blocks)) / len(blocks)
+    squares = [statistics.variance(block) / len(block) for block in blocks]  # standard errors of the blocks' means
+    error = math.sqrt(sum(squares)) / len(blocks)
     if error < NO_SPREAD:
         return mean, None, None
-    return mean, quantile(CONFIDENCE, freedom) * error, two_sided(mean / error, freedom)
+    freedom = sum(squares) ** 2 / sum(
+        square**2 / (len(block) - 1) for square, block in zip(squares, blocks, strict=True)
+    )
+    from scipy.special import stdtr
+
+    return mean, _quantile(freedom) * error, float(2 * stdtr(freedom, -abs(mean) / error))
 
 
-def _differences(treatment: Cell, baseline: Cell, select: Select) -> list[float]:
-    other = {record.seed: record for record in baseline.records}
-    return [
-        getattr(record.top1, select) - getattr(other[record.seed].top1, select)
-        for record in treatment.records
-        if record.seed in other
-    ]
+def _quantile(freedom: float) -> float:
+    """What a t-distributed number exceeds, to either side, with the probability that `CONFIDENCE` leaves."""
+    from scipy.special import stdtrit  # takes as long to import as all else that a table needs
+
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from scipy import stats
 
@@ -46,8 +48,9 @@ def put(run_folder: Write, result: Make) -> Callable[..., None]:
 
 @pytest.fixture
 def compared(tmp_path: Path) -> Callable[..., list[Comparison]]:
-    def read(select: Any = "best") -> list[Comparison]:
-        return comparisons(aggregate(map(read_record, sorted((tmp_path / "outputs").iterdir()))), select)
+    def read(select: str = "best") -> list[Comparison]:
+        found = comparisons(aggregate(map(read_record, sorted((tmp_path / "outputs").iterdir()))))
+        return [one for one in found if one.select == select]
 
     return read
 
@@ -63,21 +66,26 @@ def test_one_pair_is_the_paired_t_test(put: Callable[..., None], compared: Calla
     assert found.half_width == pytest.approx(expected.confidence_interval(0.95).high - 0.5, rel=1e-9)
 
 
-def test_pairs_are_pooled_each_with_a_mean_of_its_own() -> None:
-    blocks = [[0.1, 0.3, 0.2], [1.0, 1.4]]
-    # Means 0.2 and 1.2; squares 0.02 + 0.08 over 3 degrees; standard error √(0.0333 (1/3 + 1/2)) / 2 = 0.0833.
+def test_pairs_are_pooled_each_with_a_mean_and_a_variance_of_its_own() -> None:
+    blocks = [[0.1, 0.3, 0.2], [1.0, 1.4, 1.1, 1.3]]
     mean, half_width, p = paired_test(blocks)
     assert mean == pytest.approx(0.7)
-    assert half_width == pytest.approx(stats.t.ppf(0.975, 3) / 12, rel=1e-9)
-    assert p == pytest.approx(2 * stats.t.sf(0.7 * 12, 3), rel=1e-9)
+    # The mean of two means is zero where one mean is the other's negative: Welch's test of two samples.
+    welch = stats.ttest_ind(blocks[0], [-x for x in blocks[1]], equal_var=False)
+    low, high = welch.confidence_interval(0.95)
+    assert half_width == pytest.approx((high - low) / 4, rel=1e-9)
+    assert p == pytest.approx(welch.pvalue, rel=1e-9)
 
 
-def test_pooling_keeps_its_promise_where_nothing_differs() -> None:
-    generator = stats.norm(0, 0.2).rvs(size=(400, 3, 3), random_state=0)
+@pytest.mark.parametrize(
+    ("seeds", "spread"), [((4, 4, 4), (0.2, 0.2, 0.2)), ((5, 20, 20), (1.0, 0.2, 0.2)), ((5, 20, 20), (0.2, 1.0, 1.0))]
+)
+def test_pooling_keeps_its_promise_where_nothing_differs(seeds: tuple[int, ...], spread: tuple[float, ...]) -> None:
     own = [0.0, 5.0, -5.0]  # a pair's own difference must not pass for noise, and they cancel
+    random = np.random.default_rng(0)
     rejected = 0
-    for blocks in generator:
-        _, _, p = paired_test([(block + shift).tolist() for block, shift in zip(blocks, own, strict=True)])
+    for _ in range(400):
+        _, _, p = paired_test([random.normal(*of, n).tolist() for n, *of in zip(seeds, own, spread, strict=True)])
         assert p is not None
         rejected += p < 0.05
     assert 8 <= rejected <= 34  # 20 expected, three standard deviations to either side
@@ -85,6 +93,7 @@ def test_pooling_keeps_its_promise_where_nothing_differs() -> None:
 
 def test_what_one_seed_and_equal_seeds_can_tell() -> None:
     assert paired_test([[0.5], [0.25]]) == (0.375, None, None)
+    assert paired_test([[0.5, 0.75, 1.0], [0.25]]) == (0.5, None, None)  # of one pair nothing is known but its mean
     assert paired_test([[0.5, 0.5]]) == (0.5, None, None)
     assert paired_test([[0.0, 0.0]]) == (0.0, None, None)
     rounded = [0.3 - 0.1, 0.5 - 0.3]
@@ -179,6 +188,46 @@ def test_runs_of_an_earlier_version_find_partners(
     assert told == []
 
 
+def test_only_students_of_the_same_weights_are_compared(
+    put: Callable[..., None], compared: Callable[..., list[Comparison]], told: list[str], tmp_path: Path
+) -> None:
+    put("rlkd", RLKD, teacher__sha256="aa")
+    put("fixed", FIXED, teacher__sha256="bb")
+    assert compared() == []
+    read_report([tmp_path / "outputs"], tell=told.append)
+    assert told == [
+        "On cifar100 some RLKD has no fixed or random temperature to be compared with: kd on resnet56-resnet20 "
+        "(the nearest runs differ in the teacher's weights as well)."
+    ]
+    put("random", FIXED, teacher__sha256=None)  # of an earlier version, which recorded none
+    assert [(one.baseline, one.seeds) for one in compared()] == [("random", 5)]
+
+
+def test_what_has_no_partner_is_counted(put: Callable[..., None], tmp_path: Path) -> None:
+    put("rlkd", RLKD)
+    put("fixed", (*FIXED, 75.0, 76.0))
+    text = table_for([tmp_path / "outputs"])
+    assert text.count("| 2 runs without a partner |") == 2
+
+
+def test_what_no_setting_tells_is_said_below(put: Callable[..., None], tmp_path: Path) -> None:
+    put("fixed", FIXED[:2])
+    put("fixed", FIXED[2:3], pair="vgg13-vgg8", code={"rlkd-run": "0.2.0"})  # alone, and like no other
+    put("rlkd", RLKD[:2])
+    assert "\nRuns" not in table_for([tmp_path / "outputs"])
+    file = tmp_path / "outputs" / "fixed1" / "result.json"
+    record = json.loads(file.read_text())
+    record["teacher"]["sha256"], record["code"] = "bb", {"rlkd-run": "0.1.1"}
+    file.write_text(json.dumps(record))
+    put("random", RLKD[:1])
+    put("rlkd", RLKD[:1], "own", own_code=[{"mine": "12"}], config__agent__reward="mine")
+    text = table_for([tmp_path / "outputs"])
+    mixed = "Runs behind one mean differ in {}: resnet56-resnet20 kd fixed."
+    assert mixed.format("the weights of their teacher") in text
+    assert mixed.format("the version of rlkd-run") in text
+    assert "Runs that are compared differ in their own code: kd rlkd (agent.reward=mine) - fixed" in text
+
+
 def test_what_keeps_runs_from_being_compared_is_told(put: Callable[..., None], told: list[str], tmp_path: Path) -> None:
     put("rlkd", RLKD)
     put("fixed", FIXED, config__recipe__lr_policy="tempbalance", config__recipe__tempbalance={"assign": "linear"})
@@ -196,7 +245,11 @@ def test_the_table_says_that_it_is_too_small(put: Callable[..., None], tmp_path:
     put("rlkd", RLKD[:3])
     text = table_for([tmp_path / "outputs"])
     assert "RLKD against other temperatures" in text
-    assert "| kd     | rlkd - fixed |     1 |     3 |      +0.50 | -0.12 to +1.12 | 0.074 | too few seeds |" in text
+    assert (
+        "| kd     | rlkd - fixed |     1 |     3 | last  |      +0.50 | -0.12 to +1.12 | 0.074 | too few seeds |"
+        in text
+    )
+    assert "|     3 | best  |      +0.50 |" in text
     assert "Too few seeds: below 5, which is too small to conclude anything." in text
 
 
