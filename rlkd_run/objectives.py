@@ -12,7 +12,7 @@ from rlkd_run.branches import Branches, WeightGradients
 from rlkd_run.contract import WatchedTemperatures, check_parts, check_temperatures, name_of, reads_none
 from rlkd_run.methods.base import Method, cross_entropy, trained
 from rlkd_run.models.features import Network
-from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Outputs, Situation
+from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation, Situation
 from rlkd_run.schedule import Phase, phase_at
 from rlkd_run.teacher_cache import LiveTeacher, Teacher
 from rlkd_run.temperature.base import Policy
@@ -180,16 +180,16 @@ class Distillation(Supervised):
             teacher = self.answers(batch)
         student = self.student(batch.images)
         self._beside.join()
-        mixed = None if batch.mix is None else batch.mix.mixed
         observation = Observation(
             self.method.teacher_logits(teacher),
             self.method.student_logits(student),
             batch.target,
             batch.index,
-            mixed,
+            batch.mix,
             epoch,
             step,
             position,
+            raw=(teacher.logits, student.logits),
         )
         temperatures = check_temperatures(self.policy, self.policy.temperatures(observation), len(batch.target))
         shown = WatchedTemperatures(*temperatures) if self._watched else temperatures
@@ -203,10 +203,7 @@ class Distillation(Supervised):
     def after_update(self, batch: Batch) -> None:
         """Let the policy see what came of its temperatures."""
         if self._is_taught:
-            self.policy.observe(Feedback(lambda: self._logits_again(batch.images), self.probe_loss))
-
-    def _logits_again(self, images: Tensor) -> Tensor:
-        return self.method.student_logits(Outputs(self.student.logits_again(images)))
+            self.policy.observe(Feedback(lambda: self.student.logits_again(batch.images), self.probe_loss))
 
     def end_epoch(self) -> None:
         """Policy and teacher close their epoch."""

@@ -127,27 +127,27 @@ class Temperatures(NamedTuple):
 class Observation:
     """What a temperature policy sees before the update of a step. Logits are attached to the graph.
 
-    They are what the temperature will divide: standardised where the method standardises.
-
     Attributes:
-        teacher_logits: [B, C].
-        student_logits: [B, C].
+        teacher_logits: what the temperature will divide, standardised where the method standardises, [B, C].
+        student_logits: likewise, [B, C].
         target: [B] int64.
         index: [B] int64.
-        mixed: [B] bool, which images are mixtures; None in an ordinary epoch.
+        mix: as `Batch.mix`.
         epoch: from 1.
         step: position of the batch in its epoch, from 0.
         position: the same on the device, [1] int64, where the step is captured; None elsewhere.
+        raw: the logits as the networks gave them, teacher's and student's; None: they are those above.
     """
 
     teacher_logits: Tensor
     student_logits: Tensor
     target: Tensor
     index: Tensor
-    mixed: Tensor | None
+    mix: Mix | None
     epoch: int
     step: int
     position: Tensor | None = None
+    raw: tuple[Tensor, Tensor] | None = None
 
     def row_of(self, drawn: Tensor) -> Tensor:
         """What was drawn for this step and its b instances: [b] of [steps, B]."""
@@ -175,8 +175,8 @@ class Feedback:
     """What a policy may ask for after the update of a step; nothing is computed unless it is called.
 
     Attributes:
-        logits_again: student's logits of the same batch after the update, [B, C]; same mode as in training, but
-            batch-norm statistics are left as they were.
+        logits_again: student's logits of the same batch after the update, [B, C], never standardised; same mode as in
+            training, but batch-norm statistics are left as they were.
         probe_loss: student's cross entropy on the fixed probe images in evaluation mode, 0-dim. Raises if the run
             set no probe images aside.
     """

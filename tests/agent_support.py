@@ -58,7 +58,7 @@ def observation(agent: Agent, step: int, size: int = 64, **changes: Any) -> Obse
         "student_logits": 2 * torch.randn(size, CLASSES, generator=generator),
         "target": torch.randint(CLASSES, (size,), generator=generator),
         "index": torch.randperm(IMAGES, generator=generator)[:size],
-        "mixed": None,
+        "mix": None,
         "epoch": agent.epoch,
         "step": step,
     }

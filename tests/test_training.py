@@ -14,7 +14,7 @@ from waiting import NoWaiting
 from rlkd_run import teachers
 from rlkd_run.experiment import build, open_data
 from rlkd_run.layer_rates import LayerRates, layer_rates
-from rlkd_run.protocol import Batch, MixPlan
+from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.training import Trainer
@@ -195,9 +195,40 @@ def test_looking_again_leaves_the_student_as_it_was() -> None:
     batch = next(iter(trainer.loader.epoch(1)))
     objective.model.train()
     before = {name: value.clone() for name, value in objective.model.state_dict().items()}
-    again = objective._logits_again(batch.images)
+    again = objective.student.logits_again(batch.images)
     assert same(before, dict(objective.model.state_dict()))
     assert torch.equal(again, objective.model(batch.images))
+
+
+def test_a_policy_is_shown_what_the_networks_gave_and_what_its_temperature_divides() -> None:
+    """The agent's state and rewards are those of the networks, whatever a method does to logits."""
+    trainer = make("method=lskd", "agent.reward=loss_drop", "agent.warmup_epochs=1", "agent.train_every=1")
+    objective: Any = trainer.objective
+    seen: list[Observation] = []
+    dropped: list[torch.Tensor] = []
+    act, observe = objective.policy.temperatures, objective.policy.observe
+
+    def watch(observation: Observation) -> Any:
+        seen.append(observation)
+        return act(observation)
+
+    def ask(feedback: Feedback) -> None:
+        dropped.append(feedback.logits_again())
+        observe(feedback)
+
+    objective.policy.temperatures, objective.policy.observe = watch, ask
+    batch = next(iter(trainer.loader.epoch(1)))
+    objective.begin_epoch(1)
+    objective.losses(batch, 1, 0)
+    objective.after_update(batch)
+    (observation,) = seen
+    assert observation.raw is not None
+    for given, raw in zip((observation.teacher_logits, observation.student_logits), observation.raw, strict=True):
+        assert torch.allclose(given.std(1), torch.ones(()), atol=1e-2)
+        assert not torch.allclose(given, raw, atol=1e-2)
+    assert torch.allclose(dropped[0], observation.raw[1], atol=1e-5)  # nothing was updated
+    states = objective.policy.agent.rollout.transitions().states
+    assert torch.allclose(states[0, :, 0], observation.raw[0].softmax(1).amax(1), atol=1e-5)
 
 
 def test_means_are_those_of_all_images() -> None:

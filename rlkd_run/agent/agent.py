@@ -173,16 +173,18 @@ class Agent:
             return self._temperatures(observation)
 
     def _temperatures(self, observation: Observation) -> Tensor:
-        beliefs = Beliefs(observation.teacher_logits, observation.student_logits, observation.target, self.progress)
+        teacher, student = observation.raw or (observation.teacher_logits, observation.student_logits)
+        beliefs = Beliefs(teacher, student, observation.target, self.progress)
+        mix = observation.mix
         if self.options.exploration.epochs != "none":
-            self.scores.update(observation.index, beliefs.student_entropy, observation.mixed)
+            self.scores.update(observation.index, beliefs.student_entropy, None if mix is None else mix.mixed)
         size = observation.target.shape[0]
         if not self.acting:
             return torch.full((size,), self.options.warmup_temperature, device=self.device)
 
         states = self.features(beliefs)
         if self.training:
-            self._settle(self.reward.before_update(beliefs.student_logits, observation.target))
+            self._settle(self.reward.before_update(beliefs.student_logits, observation.target, mix))
             if self.rollout.full:
                 padding = (0, self.batch_size - size)
                 self._learn(F.pad(states, (0, 0, *padding)), F.pad(torch.ones_like(states[:, 0]), padding))
@@ -253,15 +255,18 @@ class Agent:
         """Fit the calibration and turn batch rewards into one for each instance.
 
         Returns:
-            [n, B], whose mean over a batch is the scaled reward of the batch; and the loss of the calibration.
+            [n, B], whose mean over a batch is the scaled reward of the batch; and what there is to note of the
+            calibration.
         """
         states, actions, mask, rewards = transitions
         self.moments.update(rewards)
         mean, std = self.moments.mean, self.moments.std
         scaled_actions = 2 * actions.sigmoid() - 1
         loss = self.calibrator.fit(states, scaled_actions, (rewards - mean) / std, mask)
+        noted = {} if loss is None else {"calibration_loss": loss}
         if self.calibrator.decomposes:
-            shares = self.calibrator.shares(states, scaled_actions, rewards, mask, mean, std)
+            shares, trust = self.calibrator.shares(states, scaled_actions, rewards, mask, mean, std)
+            noted |= trust
             credited = shares * mask.sum(dim=1, keepdim=True)
         else:
             credited = rewards[:, None].expand_as(mask)
@@ -269,7 +274,7 @@ class Agent:
             credited = (credited - mean) / std
         elif self.options.reward_scale == "code":
             credited = credited * self.factor
-        return credited * mask, {} if loss is None else {"calibration_loss": loss}
+        return credited * mask, noted
 
     def _along_instances(self, rewards: Tensor, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Advantages and returns when the instances of a batch pose as its time steps (authors' code), [n, B] each.
@@ -306,7 +311,8 @@ class Agent:
         updates: how many. action_std: the policy's standard deviation before the squash. Where the agent acts,
         saturated: share of the instances whose mean lies at an end of its range. In training epochs, once
         there was an update: reward (raw, a batch), actor_loss, critic_loss, clip_fraction, approx_kl and, where a
-        calibration is learnt, calibration_loss.
+        calibration is learnt, calibration_loss and, where shares reach PPO, calibration_trust: the part of the
+        rewards' variance that it explains.
         """
         acting = {"saturated": self.meters.saturated()} if self.acting else {}
         return {**self.meters.means(), **acting, "action_std": self.actor.log_std.exp()}

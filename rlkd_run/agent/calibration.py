@@ -217,8 +217,11 @@ class Calibrator:
 
     def shares(
         self, states: Tensor, actions: Tensor, rewards: Tensor, mask: Tensor, mean: Tensor, std: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Each instance's share of its batch's reward, [n, B]; a row sums to its reward. No graph.
+
+        Beside it what there is to note: "calibration_trust", the part of the rewards' variance that the model explains,
+        whether or not it decides how far the shares are trusted.
 
         Args:
             states: [n, B, F].
@@ -229,15 +232,16 @@ class Calibrator:
             std: running standard deviation of the rewards, 0-dim; both undo the standardisation of `fit`.
         """
         if "sequence" not in self.models:
-            return even_shares(rewards, mask)
+            return even_shares(rewards, mask), {}
         seen = self.masked(states) if self.options.kind == "lstm" else states
         with torch.no_grad():
             predictions = mean + std * self._predict(seen, actions)
-        shares = without_place_effect(decompose(predictions, rewards, mean, mask), mask)
+        shares = decompose(predictions, rewards, mean, mask)
         trust = explained((predictions * last_of(mask)).sum(dim=1), rewards)
-        shares = trust * shares + (1 - trust) * even_shares(rewards, mask)
+        if self.options.trust == "explained":
+            shares = trust * without_place_effect(shares, mask) + (1 - trust) * even_shares(rewards, mask)
         rounding = rewards - shares.sum(dim=1)  # too small to be spread: it would round away
-        return shares + rounding[:, None] * last_of(mask)
+        return shares + rounding[:, None] * last_of(mask), {"calibration_trust": trust}
 
     def state_dict(self) -> dict[str, Any]:
         """Models and optimiser."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from rlkd_run.protocol import Feedback
+from rlkd_run.labels import cross_entropy
+from rlkd_run.protocol import Feedback, Mix
 
 
 def accuracy(logits: Tensor, target: Tensor) -> Tensor:
@@ -115,21 +115,21 @@ class BatchReward:
     def begin_epoch(self) -> None:
         """Forget what was measured: an epoch's first step is compared with nothing."""
         self.measured: tuple[bool, bool] = (False, False)
-        self._batch: tuple[Tensor, Tensor] | None = None  # lives from before an update to after it
+        self._batch: tuple[Tensor, Tensor, Mix | None] | None = None  # lives from before an update to after it
 
     @property
     def comes_with_next_batch(self) -> bool:
         """Whether a step's reward is known when the next batch is observed, rather than after its update."""
         return self.kind in ("accuracy", "macro_accuracy")
 
-    def before_update(self, logits: Tensor, target: Tensor) -> Tensor | None:
-        """Look at the student's logits [B, C] on a new batch with labels [B].
+    def before_update(self, logits: Tensor, target: Tensor, mix: Mix | None = None) -> Tensor | None:
+        """Look at the student's logits [B, C] on a new batch with labels [B] and, of mixed images, second labels.
 
         Returns:
             The reward of the step before (accuracies only); None if it has none.
         """
         if self.kind == "loss_drop":
-            self._batch = (F.cross_entropy(logits, target), target)
+            self._batch = (cross_entropy(logits, target, mix), target, mix)
             return None
         if not self.comes_with_next_batch:
             return None
@@ -139,9 +139,9 @@ class BatchReward:
     def after_update(self, feedback: Feedback) -> Tensor | None:
         """Look at the student after the update: the reward of this step, None if it has none."""
         if self.kind == "loss_drop" and self._batch is not None:
-            loss, target = self._batch
+            loss, target, mix = self._batch
             self._batch = None
-            return self._credited(loss - F.cross_entropy(feedback.logits_again().detach().float(), target))
+            return self._credited(loss - cross_entropy(feedback.logits_again().detach().float(), target, mix))
         return self._credited(self._since_last(-feedback.probe_loss().detach().float()))
 
     def _since_last(self, performance: Tensor) -> Tensor | None:

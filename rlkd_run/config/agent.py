@@ -60,6 +60,12 @@ class CalibrationOptions:
     loss: str = option(
         "mean_of_squares, or square_of_mean as in the authors' code", choices=("mean_of_squares", "square_of_mean")
     )
+    trust: str = option(
+        "explained: shares are mixed with even ones by the part of the rewards' variance that the model explains, and "
+        "what a place in the batch gets on average is spread evenly; whole: shares as the model gives them",
+        choices=("explained", "whole"),
+        neutral="explained",
+    )
     reaches_ppo: bool = option("whether the shares replace the reward (in the authors' code they never reach PPO)")
     critical_mask: bool = option("learn a sigmoid mask of critical states that multiplies the states (authors' code)")
     sparsity: float = option("weight of the mask's sparsity penalty", ge=0)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from rlkd_run import labels
 from rlkd_run.protocol import Batch, Needs, Outputs, Temperatures
 from rlkd_run.schedule import Phase
 
@@ -93,17 +94,8 @@ def trained(parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    """Mean cross entropy with the labels; of mixed images, with both labels by their shares.
-
-    Args:
-        logits: [B, C].
-        batch: `Batch.target`, and `Batch.mix` where images are mixed.
-    """
-    if batch.mix is None:
-        return F.cross_entropy(logits, batch.target)
-    main = F.cross_entropy(logits, batch.target, reduction="none")
-    other = F.cross_entropy(logits, batch.mix.target, reduction="none")
-    return (batch.mix.weight * main + (1 - batch.mix.weight) * other).mean()
+    """Mean cross entropy of logits [B, C] with a batch's labels, as `labels.cross_entropy`."""
+    return labels.cross_entropy(logits, batch.target, batch.mix)
 
 
 def softened_divergence(teacher_logits: Tensor, student_logits: Tensor, temperatures: Temperatures) -> Tensor:

@@ -42,7 +42,7 @@ def test_shares_sum_to_the_reward(kind: str, n: int, size: int, last_size: int) 
     states, actions, rewards = torch.rand(n, size, 3), torch.rand(n, size) * 2 - 1, 0.1 * torch.randn(n)
     mean, std = rewards.mean(), rewards.std(correction=0).clamp(min=0.01)
     calibrator.fit(states, actions, (rewards - mean) / std, mask)
-    shares = calibrator.shares(states, actions, rewards, mask, mean, std)
+    shares, _ = calibrator.shares(states, actions, rewards, mask, mean, std)
     assert shares.isfinite().all()
     assert (shares[mask == 0] == 0).all()
     assert torch.allclose(shares.sum(dim=1), rewards, rtol=1e-5, atol=1e-7)
@@ -81,8 +81,26 @@ def test_predictions_are_trusted_as_far_as_they_explain() -> None:
 def test_before_it_has_learnt_an_lstm_shares_evenly() -> None:
     rewards, mask = torch.randn(16), padded(16, 8, 5)
     states, actions = torch.rand(16, 8, 3), torch.rand(16, 8)
-    shares = make_calibrator().shares(states, actions, rewards, mask, rewards.mean(), rewards.std())
+    shares, _ = make_calibrator().shares(states, actions, rewards, mask, rewards.mean(), rewards.std())
     assert torch.allclose(shares, even_shares(rewards, mask), atol=1e-6)
+
+
+def test_shares_as_the_model_gives_them_on_request() -> None:
+    rewards, mask = torch.randn(16), padded(16, 8, 5)
+    states, actions = torch.rand(16, 8, 3), torch.rand(16, 8)
+    noted, given = [], {}
+    for trust in ("explained", "whole"):
+        calibrator = make_calibrator(trust=trust, steps=40, lr=0.02)
+        calibrator.fit(states, actions, rewards, mask)
+        given[trust], told = calibrator.shares(states, actions, rewards, mask, torch.zeros(()), torch.ones(()))
+        noted.append(told["calibration_trust"].item())
+        predictions = calibrator._predict(states, actions).detach()
+    assert torch.allclose(given["whole"], decompose(predictions, rewards, torch.zeros(()), mask), atol=1e-6)
+    assert noted[0] == noted[1] == explained((predictions * last_of(mask)).sum(1), rewards).item()
+    assert 0 < noted[0] < 1
+    assert not torch.allclose(given["explained"], given["whole"], atol=1e-3)
+    for shares in given.values():
+        assert torch.allclose(shares.sum(1), rewards, atol=1e-5)
 
 
 def test_both_forms_of_the_loss_by_hand() -> None:
@@ -130,7 +148,7 @@ def test_the_instance_that_earned_the_reward_gets_it() -> None:
         states, actions, rewards, _ = sequences(64)
         calibrator.fit(states, actions, rewards, mask)
     states, actions, rewards, flagged = sequences(512)
-    shares = calibrator.shares(states, actions, rewards, torch.ones(512, 8), torch.zeros(()), torch.ones(()))
+    shares, _ = calibrator.shares(states, actions, rewards, torch.ones(512, 8), torch.zeros(()), torch.ones(()))
     assert (shares.abs().argmax(dim=1) == flagged).float().mean().item() >= 0.8
 
 

@@ -34,7 +34,7 @@ def test_shares_of_a_fitted_model_sum_to_the_reward(kind: str, sizes: list[int],
     states, actions, mask, rewards = (x.to(dtype) for x in batches(sizes))
     mean, std = rewards.mean(), rewards.std(correction=0) if len(sizes) > 1 else rewards.new_ones(())
     calibrator.fit(states, actions, (rewards - mean) / std, mask)
-    shares = calibrator.shares(states, actions, rewards, mask, mean, std)
+    shares, _ = calibrator.shares(states, actions, rewards, mask, mean, std)
     # where large shares of both signs cancel to a small reward, rounding is measured by the shares
     relative, rounding = (1e-5, 1e-7) if dtype == torch.float32 else (1e-12, 1e-15)
     error = (shares.sum(dim=1) - rewards).abs()
@@ -90,3 +90,4 @@ def test_only_models_have_a_loss(kind: str, fitted: bool) -> None:
     agent = make_agent(make_options(rollout_steps=4, calibration={"kind": kind}))
     run_epoch(agent, 1, 9)
     assert ("calibration_loss" in agent.metrics()) == fitted
+    assert ("calibration_trust" in agent.metrics()) == fitted

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rlkd_run.agent.exploration import InstanceScores, mix_plan
 from rlkd_run.config.agent import ExplorationOptions
+from rlkd_run.protocol import Mix
 
 CPU = torch.device("cpu")
 
@@ -56,7 +57,7 @@ def test_the_agent_scores_what_the_student_believes() -> None:
     agent.begin_epoch(1)
     seen = observation(agent, 0)
     mixed = torch.arange(64) % 4 == 0
-    agent.temperatures(observation(agent, 0, mixed=mixed))
+    agent.temperatures(observation(agent, 0, mix=Mix(torch.zeros(64, dtype=torch.int64), torch.ones(64), mixed)))
     p = seen.student_logits.softmax(1)
     entropy = -(p * p.log()).sum(1)
     expected = torch.full((IMAGES,), -1.0)

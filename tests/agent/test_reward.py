@@ -11,6 +11,7 @@ from agent_support import feedback_of
 from torch import Tensor
 
 from rlkd_run.agent.reward import BatchReward, RunningMoments, accuracy, epoch_factor, macro_accuracy
+from rlkd_run.protocol import Mix
 
 CPU = torch.device("cpu")
 
@@ -125,6 +126,19 @@ def test_loss_drop_is_measured_on_the_batch_itself() -> None:
     drop = reward.after_update(feedback_of(lambda: behind))
     assert drop is not None
     assert torch.allclose(drop, F.cross_entropy(before, target) - F.cross_entropy(behind, target))
+
+
+def test_loss_drop_counts_both_labels_of_mixed_images() -> None:
+    generator = torch.Generator().manual_seed(0)
+    before, behind = torch.randn(2, 6, 5, generator=generator)
+    target, other = torch.randint(5, (2, 6), generator=generator)
+    weight = torch.tensor([1.0, 0.5, 0.6, 0.7, 0.8, 0.9])
+    reward = BatchReward("loss_drop", "cause", CPU)
+    reward.before_update(before, target, Mix(other, weight, weight < 1))
+    drop = reward.after_update(feedback_of(lambda: behind))
+    shares = weight[:, None] * F.one_hot(target, 5) + (1 - weight)[:, None] * F.one_hot(other, 5)
+    assert drop is not None
+    assert torch.allclose(drop, F.cross_entropy(before, shares) - F.cross_entropy(behind, shares))
 
 
 def test_probe_is_the_drop_since_the_update_before() -> None:

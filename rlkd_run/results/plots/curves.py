@@ -16,6 +16,7 @@ AGENT = {
     "agent_actor_loss": "actor loss",
     "agent_critic_loss": "critic loss",
     "agent_calibration_loss": "calibration loss",
+    "agent_calibration_trust": "reward variance explained",
     "agent_clip_fraction": "share clipped",
     "agent_action_std": "std of actions",
     "agent_saturated": "share of means at their bound",
