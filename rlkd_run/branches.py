@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 STREAMS = 4  # kernels that run side by side take turns on the same multiprocessors, so more bring nothing
@@ -68,11 +70,21 @@ class _Job(NamedTuple):
     read: tuple[Tensor, ...]
 
 
+@dataclass
+class _Cast:
+    """A weight in low precision, and how often the weight itself had been changed by then."""
+
+    value: Tensor
+    version: int
+
+
 class WeightGradients(TorchFunctionMode):
     """While entered, the convolutions that are called leave their weights' gradients to branches.
 
     Those are not in the graph: after the backward pass, `collect` adds them to the weights' ``grad``. So it is for one
     backward pass from a loss, not for gradients of something else.
+
+    A network that is compiled has to `keep_apart` its convolutions instead.
 
     Args:
         branches: where they are computed.
@@ -82,16 +94,36 @@ class WeightGradients(TorchFunctionMode):
         super().__init__()
         self._branches = branches
         self._jobs: list[_Job] = []
+        self._casts: dict[Tensor, _Cast] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Replace a convolution's backward pass; everything else is done as it is."""
         if func is torch.conv2d:
-            given = _given(*args, **(kwargs or {}))
-            if given is not None and torch.is_grad_enabled():
-                return _Convolution.apply(self, *given)
+            return self._convolve(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
+
+    def keep_apart(self, model: nn.Module) -> None:
+        """Have the convolutions of a model left out when it is compiled, and their weights' gradients to branches.
+
+        What is compiled is then what lies between them: batch norms, activations and additions, which gain most.
+        """
+        for module in model.modules():
+            if type(module) is nn.Conv2d and module.padding_mode == "zeros":
+                apart = torch.compiler.disable(partial(self._convolved_by, module))  # type: ignore[no-untyped-call]
+                module.forward = apart  # type: ignore[method-assign]
+
+    def _convolved_by(self, module: nn.Conv2d, images: Tensor) -> Tensor:
+        rest = (module.stride, module.padding, module.dilation, module.groups)
+        return self._convolve(images, module.weight, module.bias, *rest)
+
+    def _convolve(self, *args: Any, **kwargs: Any) -> Tensor:
+        given = _given(*args, **kwargs)
+        if given is not None and torch.is_grad_enabled():
+            found: Tensor = _Convolution.apply(self, *given)
+            return found
+        return torch.conv2d(*args, **kwargs)
 
     def add(self, weights: tuple[Tensor, ...], read: tuple[Tensor, ...], make: Callable[[], Sequence[Tensor]]) -> None:
         """Begin to compute gradients [like `weights`] that `make` gives, from the tensors that it reads."""
@@ -100,10 +132,30 @@ class WeightGradients(TorchFunctionMode):
             gradients = tuple(_laid_out_like(weight, gradient.to(weight.dtype)) for gradient, weight in made)
         self._jobs.append(_Job(weights, gradients, read))
 
-    def forget(self) -> None:
-        """Drop what a step that broke off has left."""
+    def begin(self) -> None:
+        """Begin a step: drop what one that broke off has left, and cast all weights of low precision at once."""
         self._branches.join()
         self._jobs.clear()
+        if self._casts:
+            with torch.no_grad():
+                torch._foreach_copy_([kept.value for kept in self._casts.values()], list(self._casts))
+            for weight, kept in self._casts.items():
+                kept.version = weight._version
+
+    def cast(self, weight: Tensor, dtype: torch.dtype) -> Tensor:
+        """A weight in the precision that a convolution computes in: as cast when the step began, if it was met before.
+
+        Its memory is the same in every step, so that a step that is captured casts with one kernel.
+        """
+        if weight.dtype == dtype:
+            return weight
+        kept = self._casts.get(weight)
+        if kept is None or kept.value.dtype != dtype:
+            kept = self._casts[weight] = _Cast(weight.detach().to(dtype), weight._version)
+        elif kept.version != weight._version:
+            kept.value.copy_(weight.detach())
+            kept.version = weight._version
+        return kept.value
 
     def collect(self) -> None:
         """Wait for the branches, and give the weights their gradients."""
@@ -153,8 +205,8 @@ class _Convolution(torch.autograd.Function):
         ctx.gradients = gradients
         ctx.parameters = (given.weight,) if given.bias is None else (given.weight, given.bias)
         ctx.rest = (given.stride, given.padding, given.dilation, False, [0, 0], given.groups)
-        weight = given.weight.to(given.images.dtype)
-        bias = None if given.bias is None else given.bias.to(given.images.dtype)
+        weight = gradients.cast(given.weight, given.images.dtype)
+        bias = None if given.bias is None else gradients.cast(given.bias, given.images.dtype)
         ctx.save_for_backward(given.images, weight)
         return torch.conv2d(given.images, weight, bias, given.stride, given.padding, given.dilation, given.groups)
 

@@ -66,8 +66,10 @@ class CudaGraphs:
         try:
             graph = self._capture(work, self._pool)
         except RuntimeError:
-            # Before torch 2.13 the generator takes a capture that broke off for one that is under way, and refuses
-            # draws and replays, until another one comes to its end.
+            # Where a capture has broken off, torch may go on taking its pool for one that is being filled, and before
+            # 2.13 the generator for one that is under way, which refuses draws and replays until another one has come
+            # to its end.
+            self._pool = torch.cuda.graph_pool_handle()
             self._capture(lambda: self._any.zero_(), torch.cuda.graph_pool_handle())
             raise
         self._graphs.add(graph)
@@ -178,7 +180,8 @@ class CapturedSteps:
         try:
             replay = self._recorder.record(work)
         except RuntimeError as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            cause = error.__context__ or error  # of a capture that broke off, torch says last that it did
+            reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
             print(f"capture   not possible ({reason}): steps are done one by one", flush=True)
             self.refused = True
             objective.restore(before)

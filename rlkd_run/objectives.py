@@ -47,6 +47,7 @@ class Supervised:
     def __init__(self, network: Network, beside: Branches = NOTHING_BESIDE) -> None:
         self.network = network
         self.model = network.model
+        self.beside = beside
         network.weight_gradients = WeightGradients(beside) if beside.exist else None
 
     @property
@@ -136,7 +137,6 @@ class Distillation(Supervised):
         self.probe_loss = probe_loss
         self.answers: Teacher = LiveTeacher(teacher)
         self.phases = method.phases()
-        self._beside = beside
         self._watched = watched
         self._is_taught = True  # in this epoch
         teacher.model.eval().requires_grad_(False)
@@ -176,10 +176,10 @@ class Distillation(Supervised):
         """Teacher, student, temperatures, method; in a phase on labels alone, their cross entropy."""
         if not self._is_taught:
             return super().losses(batch, epoch, step)
-        with self._beside.branch():
+        with self.beside.branch():
             teacher = self.answers(batch)
         student = self.student(batch.images)
-        self._beside.join()
+        self.beside.join()
         observation = Observation(
             self.method.teacher_logits(teacher),
             self.method.student_logits(student),

@@ -141,16 +141,17 @@ class Trainer:
         """One step, but for what Python counts; `position` as in `Observation`."""
         gradients = self.objective.network.weight_gradients
         if gradients is not None:
-            gradients.forget()
+            gradients.begin()
         losses = self.objective.losses(batch, epoch, self.step, position)
         loss = torch.stack(list(losses.parts.values())).sum()
+        with self.objective.beside.branch():  # until the gradients are collected
+            self._note(losses, loss, batch.target, self.step if position is None else position)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         if gradients is not None:
             gradients.collect()
         self.optimizer.step()
         self.objective.after_update(batch)
-        self._note(losses, loss, batch.target, self.step if position is None else position)
 
     def _captured_steps(self, mix: MixPlan | None) -> Iterator[int]:
         """As `_steps`, but full batches are captured, and repeated from what was drawn for them."""

@@ -99,6 +99,57 @@ def test_gradients_are_those_of_the_backward_pass(
         torch.testing.assert_close(found[name], value, **tolerance)
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks at what it is handed on
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_compiled_network_keeps_its_convolutions_apart(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiler = torch.compile
+    torch._dynamo.reset()  # what other tests have compiled
+    monkeypatch.setattr(torch, "compile", lambda model, **_: compiler(model, backend="aot_eager", dynamic=False))
+    compiled = torch._dynamo.utils.counters["stats"]
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    found = []
+    for beside in (False, True):
+        torch.manual_seed(0)
+        model = resnet()
+        network = Network(model, precision=precision)
+        gradients = network.weight_gradients = WeightGradients(Branches(CPU)) if beside else None
+        compiled.clear()
+        if beside:
+            network.compile(4)
+        for _ in range(2):
+            model.zero_grad()
+            network(images).logits.square().mean().backward()
+            if gradients is not None:
+                assert model.get_parameter("conv1.weight").grad is None
+                gradients.collect()
+        assert (compiled["unique_graphs"] > 1) is beside
+        with torch.no_grad():  # as it is asked again, and evaluated
+            model.eval()
+            found.append([one.grad for one in model.parameters()] + [model(images), network.logits_again(images)])
+    tolerance = {"rtol": 1e-4, "atol": 1e-5} if precision == "fp32" else {"rtol": 0.1, "atol": 1e-2}
+    for expected, value in zip(*found, strict=True):
+        torch.testing.assert_close(value, expected, **tolerance)
+
+
+def test_weights_are_cast_as_they_are_when_a_step_begins() -> None:
+    model = resnet()
+    network = Network(model, precision="bf16")
+    gradients = network.weight_gradients = WeightGradients(Branches(CPU))
+    images = torch.randn(2, 3, 32, 32)
+    weight = model.get_parameter("conv1.weight")
+    memory = gradients.cast(weight, torch.bfloat16).data_ptr()
+    for step in range(4):
+        with torch.no_grad():
+            weight.mul_(2.0)
+        if step % 2:  # a step that does not begin casts all the same
+            gradients.begin()
+        assert network(images).logits.requires_grad
+        cast = gradients.cast(weight, torch.bfloat16)
+        assert torch.equal(cast, weight.to(torch.bfloat16))
+        assert cast.data_ptr() == memory
+    assert gradients.cast(weight, torch.float32) is weight
+
+
 def test_nothing_is_left_over_after_a_step() -> None:
     model = resnet()
     network, branches = Network(model), WeightGradients(Branches(CPU))
@@ -126,7 +177,7 @@ def test_what_a_broken_step_has_left_is_dropped() -> None:
     network, branches = Network(model), WeightGradients(Branches(CPU))
     network.weight_gradients = branches
     network(torch.randn(2, 3, 32, 32)).logits.sum().backward()
-    branches.forget()
+    branches.begin()
     branches.collect()
     assert model.get_parameter("conv1.weight").grad is None
 

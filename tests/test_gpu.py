@@ -23,6 +23,7 @@ from rlkd_run.training import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 EPOCHS = 4
+BF16 = ("runtime.precision=bf16", "runtime.teacher_precision=bf16")
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +40,8 @@ def make(*overrides: str, captured: bool) -> Trainer:
     device = prepare(config.runtime)
     dataset = open_data(config, device)
     objective = build(config, dataset, teachers.build(config, dataset, device), device)
+    if config.runtime.compile == "all":
+        objective.student.compile(config.recipe.batch_size)
     torch.manual_seed(derive_seed(config.seed, "training"))
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
     recorder = CudaGraphs(device) if captured else None
@@ -90,6 +93,19 @@ def test_every_policy(name: str) -> None:
 @pytest.mark.parametrize("overrides", AGENTS.values(), ids=AGENTS)
 def test_the_agent_learns(overrides: list[str]) -> None:
     check("temperature=rlkd", *LONGER, *overrides)
+
+
+def test_low_precision() -> None:
+    check("temperature=rlkd", *LONGER, *BF16)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks at what it is handed on
+def test_what_is_compiled_around_its_convolutions() -> None:
+    overrides = ("temperature=rlkd", *LONGER, *BF16, "runtime.compile=all", "runtime.branches=true")
+    plain, captured = (train(make(*overrides, captured=captured)) for captured in (False, True))
+    assert captured.captured is not None
+    assert not captured.captured.refused
+    assert same(state(plain), state(captured))
 
 
 class Nothing:

@@ -84,7 +84,7 @@ class RuntimeOptions:
         neutral=1,
     )
     branches: bool = option(
-        "in captured steps, the weights' gradients (of what is not compiled) and the teacher beside the rest",
+        "in captured steps, weights' gradients, the teacher and what the record notes beside the rest",
         identity=False,
         neutral=False,
     )

@@ -26,6 +26,9 @@ LOGITS_ONLY = Needs()
 # compiler moves it into the loop over the pixels and computes it for each of them.
 _ONCE_A_CHANNEL = {"realize_opcount_threshold": 5}
 
+# Where convolutions are kept apart, the compiler meets what lies between them in every shape anew, one after the other.
+_PIECES = 64
+
 # The calls that are under way over a model, innermost last, each with what its hooks have seen so far. Hooks of any
 # other `Network` over the model do nothing, and nothing is kept between calls.
 _CALLS: WeakKeyDictionary[nn.Module, list[tuple[Network, dict[Tap, Any]]]] = WeakKeyDictionary()
@@ -46,8 +49,8 @@ class Network:
             "fp32" and "tf32": as the model is.
 
     Attributes:
-        weight_gradients: where the convolutions' weights get their gradients; None: in the backward pass. Ignored where
-            the model is compiled.
+        weight_gradients: where the convolutions' weights get their gradients; None: in the backward pass. To be set
+            before the model is compiled, whose convolutions are then kept apart.
 
     Raises:
         ConfigError: if the model does not say where a needed feature is.
@@ -115,6 +118,9 @@ class Network:
             batch_size: of the batches to compile for.
         """
         if not self._hooks:
+            if self.weight_gradients is not None:
+                self.weight_gradients.keep_apart(self.model)
+                torch._dynamo.config.recompile_limit = _PIECES
             on_gpu = next(self.model.parameters()).is_cuda
             options: dict[str, Any] | None = None if on_gpu else _ONCE_A_CHANNEL
             self._compiled = torch.compile(self.model, dynamic=False, options=options), batch_size
