@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -35,8 +36,12 @@ def packages() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def code() -> dict[str, Any]:
-    """Version of this package, and commit and cleanliness of its checkout where it is one."""
+    """Version of this package, and commit and cleanliness of its checkout where it is one.
+
+    As they are when it is asked first: to be asked before a run begins, since a checkout may move on while it trains.
+    """
     here = Path(__file__).resolve().parent
     facts: dict[str, Any] = {"rlkd-run": __version__, "git": None}
     if (here.parent / ".git").exists():

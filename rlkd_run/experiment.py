@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rlkd_run import teachers
+from rlkd_run import environment, teachers
 from rlkd_run.auxiliary import STUDENT, auxiliary_run, taught_by, teachers_record
 from rlkd_run.branches import Branches
 from rlkd_run.capture import recorder_for
@@ -21,7 +21,6 @@ from rlkd_run.contract import built
 from rlkd_run.data.dataset import Dataset, fingerprint_of, images_record, open_dataset
 from rlkd_run.departures import departures
 from rlkd_run.device import channels_last, describe, prepare
-from rlkd_run.environment import provenance
 from rlkd_run.errors import about
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.files import writing
@@ -80,6 +79,7 @@ def distillation(
         Interrupted, RunError: as `Fit.run`; what was reached is kept.
     """
     device = prepare(config.runtime)
+    environment.code()  # now, as the record shall have it: it is imported, and may change while this trains
     code = own_code(config)  # now: it is about to be imported, and a teacher may take hours
     probe_images = _probe_images(config)
     dataset = common.once(("data", probe_images), lambda: open_data(config, device))
@@ -163,7 +163,7 @@ def distillation(
                 "departures": departures(config) if config.dataset.name in DATASETS else None,
                 "choices": config.choices,
                 "own_code": fit.facts["own_code"],
-                **provenance(describe(device)),
+                **environment.provenance(describe(device)),
             }
         )
         fit.checkpoints.remove()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from rlkd_run import environment
 from rlkd_run.branches import Branches
 from rlkd_run.capture import recorder_for
 from rlkd_run.config.identity import (
@@ -24,7 +25,6 @@ from rlkd_run.config.identity import (
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, fingerprint_of, images_record
 from rlkd_run.device import channels_last, describe, full_precision
-from rlkd_run.environment import provenance
 from rlkd_run.errors import ConfigError, about
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.files import writing
@@ -182,6 +182,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
     Raises:
         Interrupted, RunError: as `Fit.run`.
     """
+    environment.code()  # now, as the record shall have it
     recipe, data_seed = teacher_recipe(config), derive_seed(config.teacher.seed, "data")
     with full_precision(), RunFolder(teacher_folder(config), wait=True) as folder:
         if finished(folder.path):  # by the process that was waited for
@@ -227,7 +228,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
                 "identity": {"run": short_hash(teacher_identity(config)), "cell": teacher_cell_hash(config)},
                 "config": config.to_dict(),
                 "choices": config.choices,
-                **provenance(describe(device)),
+                **environment.provenance(describe(device)),
             }
         )
         fit.checkpoints.remove()

@@ -9,12 +9,14 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support import TINY
+from support import TINY, Ended
 
+from rlkd_run import environment
 from rlkd_run.config.composition import compose_command
 from rlkd_run.environment import provenance
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
@@ -234,6 +236,26 @@ def test_a_killed_process_leaves_no_lock(holder: multiprocessing.Process) -> Non
     holder.join()
     with RunFolder(Path("run")):
         pass
+
+
+@pytest.mark.skipif(not (Path(__file__).parent.parent / ".git").exists(), reason="no checkout")
+@pytest.mark.parametrize("task", ["distill", "train_teacher"])
+def test_a_record_names_the_code_that_its_run_began_with(
+    task: str, rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(folder: Path, *arguments: str) -> str:
+        begun = any(Path("outputs").glob("*/*/metrics.csv"))
+        return {"rev-parse": "later" if begun else "earlier", "status": ""}[arguments[0]]
+
+    monkeypatch.setattr(environment, "_git", git)
+    environment.code.cache_clear()
+    try:
+        assert rlkd_run(*TINY, f"task={task}").code == 0
+    finally:
+        environment.code.cache_clear()
+    records = [json.loads(file.read_text()) for file in Path("outputs").glob("*/*/result.json")]
+    assert records
+    assert {record["code"]["git"]["commit"] for record in records} == {"earlier"}
 
 
 def test_provenance_names_versions_and_no_host() -> None:
