@@ -150,7 +150,7 @@ class WeightGradients(TorchFunctionMode):
         if weight.dtype == dtype:
             return weight
         kept = self._casts.get(weight)
-        if kept is None or kept.value.dtype != dtype:
+        if kept is None or (kept.value.dtype, kept.value.device) != (dtype, weight.device):
             kept = self._casts[weight] = _Cast(weight.detach().to(dtype), weight._version)
         elif kept.version != weight._version:
             kept.value.copy_(weight.detach())

@@ -50,14 +50,15 @@ def comparison_table(comparisons: Sequence[Comparison], title: str = "") -> Tabl
 
 
 def _name(one: Comparison) -> str:
-    return f"{one.method} {one.treatment} - {one.baseline}"
+    words = f"{one.method} {one.treatment} - {one.baseline}"
+    return f"{words} ({', '.join(one.settings)})" if one.settings else words
 
 
 def _remark(one: Comparison) -> str:
     remarks = {
         "too few seeds": one.too_small,
         "no spread": one.p is None and one.seeds > 1,
-        f"{one.unpaired} runs without a partner": one.unpaired > 0,
+        f"{one.unpaired} run{'' if one.unpaired == 1 else 's'} without a partner": one.unpaired > 0,
     }
     return "; ".join(remark for remark, holds in remarks.items() if holds)
 
