@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -33,8 +34,11 @@ def departures(config: RunConfig) -> dict[str, list[Any]] | None:
         return None
     found: dict[str, list[Any]] = {}
     for group in ("method", "temperature", *(["agent"] if config.uses_agent else [])):
-        here, there = (flatten(relevant(getattr(run, group)), f"{group}.") for run in (config, shipped))
-        found |= {key: [value, there.get(key)] for key, value in here.items() if value != there.get(key)}
+        both = [getattr(run, group) for run in (config, shipped)]
+        here, there = (flatten(dataclasses.asdict(options), f"{group}.") for options in both)
+        # A value that stands for nothing is no relevant one, and departs all the same from a yaml that says something.
+        keys = {key: None for options in both for key in flatten(relevant(options), f"{group}.")}
+        found |= {key: [here.get(key), there.get(key)] for key in keys if here.get(key) != there.get(key)}
     return found
 
 

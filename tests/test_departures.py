@@ -37,3 +37,16 @@ def test_changes_are_named_with_both_values() -> None:
 def test_a_choice_of_somebody_elses_folder_cannot_be_judged() -> None:
     run = only()
     assert departures(dataclasses.replace(run, choices={**run.choices, "method": "mine"})) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["agent.calibration.trust=whole"], {"agent.calibration.trust": ["whole", "explained"]}),
+        (["method=kd", "method.standardise=true"], {"method.standardise": [True, False]}),
+        (["method=lskd", "method.standardise=false"], {"method.standardise": [False, True]}),
+    ],
+)
+def test_a_value_that_stands_for_nothing_is_named(overrides: list[str], expected: dict[str, list[object]]) -> None:
+    """Whether it is the run's or the yaml's, and left out of the identity."""
+    assert departures(only(*overrides)) == expected
