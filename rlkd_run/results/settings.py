@@ -19,6 +19,7 @@ _WEAK_KEYS = frozenset(
 # What a run does whose version did not have the option yet; declared with the options, which this package must do
 # without. Groups that have no effect are dropped whole, so that theirs do not appear here.
 NEUTRAL: FlatConfig = {
+    "agent.calibration.trust": "explained",
     "dataset.decode": "cpu",
     "method.standardise": False,
     "recipe.lr_policy": "none",
