@@ -1,9 +1,9 @@
 """Work of a captured step that a GPU does beside the rest of it.
 
-The kernels of small networks leave most of a GPU idle, and each waits for the one before. Two parts of a step are
-waited for late: the gradients of the convolutions' weights, which only the update reads, and the teacher's outputs,
-which only the loss reads. While a step is captured, those get streams of their own, which makes them branches of the
-graph. The kernels are the same, so the bits are too.
+The kernels of small networks leave most of a GPU idle, and each waits for the one before. Three parts of a step are
+waited for late: the gradients of the convolutions' weights, which only the update reads, the teacher's outputs, which
+only the loss reads, and what the record notes. While a step is captured, those get streams of their own, which makes
+them branches of the graph. The kernels are the same, so the bits are too.
 """
 
 from __future__ import annotations

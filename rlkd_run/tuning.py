@@ -92,7 +92,7 @@ def ranking_table(ranked: Sequence[Ranked], objective: str) -> str:
         spread = "" if one.std is None else f" ± {one.std:.2f}"
         words = f"{mean}{spread}  n={len(one.values)}  {', '.join(one.settings) or 'the only setting'}"
         lines.append(f"  {place:>2}  {words}" + (f"  ({one.missing} missing)" * bool(one.missing)))
-    if objective == "val_top1":
+    if objective == "val_top1" and any(one.values for one in ranked):
         lines.append("The accuracies in the tables above are of the test set; nothing is chosen by them.")
     if _alike(ranked):
         lines.append("The best two differ by less than the seeds of one of them spread.")

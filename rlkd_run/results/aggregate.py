@@ -83,8 +83,8 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What it is about, in words that tell it from other cells of its data set."""
-        words = " ".join(filter(None, (self.first.pair, self.first.method, self.temperature)))
+        """What it is about, in words that tell it from other cells."""
+        words = " ".join(filter(None, (self.first.dataset, self.first.pair, self.first.method, self.temperature)))
         return f"{words} ({', '.join(self.settings)})" if self.settings else words
 
     @property

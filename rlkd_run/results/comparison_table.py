@@ -50,8 +50,8 @@ def comparison_table(comparisons: Sequence[Comparison], title: str = "") -> Tabl
 
 
 def _name(one: Comparison) -> str:
-    words = f"{one.method} {one.treatment} - {one.baseline}"
-    return f"{words} ({', '.join(one.settings)})" if one.settings else words
+    words = f"{one.dataset} {one.method} {one.treatment} - {one.baseline}"
+    return f"{words} ({', '.join((f'recipe.epochs={one.epochs}', *one.settings))})"
 
 
 def _remark(one: Comparison) -> str:

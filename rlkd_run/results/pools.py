@@ -60,7 +60,7 @@ def pools(cells: Sequence[Cell]) -> list[Pool]:
 
 
 def partners(match: Match) -> list[Partners]:
-    """The runs of equal seed that learned from the same weights, as far as their records tell.
+    """The runs of equal seed that learned from a teacher of the same weights, as far as their records tell.
 
     No key of a configuration tells the weights of a teacher that was trained twice, or of a file that was exchanged.
     """

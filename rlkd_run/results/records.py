@@ -67,7 +67,7 @@ class Record:
     teacher_top5: float | None
     teacher_weights: str | None
     own_code: str
-    version: str
+    version: str | None
     images_per_second: float | None
     wall_seconds: float | None
     cell: str
@@ -167,7 +167,7 @@ def _record(folder: Path, fields: Fields) -> Record:
         teacher_top5=teacher.percent_or_none("top5") if distilled else None,
         teacher_weights=teacher.text_or_none("sha256") if distilled and "sha256" in teacher.values else None,
         own_code=shown(fields.values.get("own_code", [])),
-        version=shown(fields.values.get("code")),
+        version=shown(fields.values["code"]) if fields.values.get("code") is not None else None,
         images_per_second=fields.number_or_none("images_per_second"),
         wall_seconds=fields.number_or_none("wall_seconds"),
         cell=fields.child("identity").text("cell"),

@@ -214,18 +214,23 @@ def test_what_no_setting_tells_is_said_below(put: Callable[..., None], tmp_path:
     put("fixed", FIXED[:2])
     put("fixed", FIXED[2:3], pair="vgg13-vgg8", code={"rlkd-run": "0.2.0"})  # alone, and like no other
     put("rlkd", RLKD[:2])
+
+    def change(run: str, weights: str | None, code: object) -> None:
+        file = tmp_path / "outputs" / run / "result.json"
+        record = json.loads(file.read_text())
+        record["teacher"]["sha256"], record["code"] = weights, code
+        file.write_text(json.dumps(record))
+
+    change("rlkd0", None, None)  # of an earlier version, which recorded neither
     assert "\nRuns" not in table_for([tmp_path / "outputs"])
-    file = tmp_path / "outputs" / "fixed1" / "result.json"
-    record = json.loads(file.read_text())
-    record["teacher"]["sha256"], record["code"] = "bb", {"rlkd-run": "0.1.1"}
-    file.write_text(json.dumps(record))
+    change("fixed1", "bb", {"rlkd-run": "0.1.1"})
     put("random", RLKD[:1])
     put("rlkd", RLKD[:1], "own", own_code=[{"mine": "12"}], config__agent__reward="mine")
     text = table_for([tmp_path / "outputs"])
-    mixed = "Runs behind one mean differ in {}: resnet56-resnet20 kd fixed."
+    mixed = "Runs behind one mean differ in {}: cifar100 resnet56-resnet20 kd fixed."
     assert mixed.format("the weights of their teacher") in text
     assert mixed.format("the version of rlkd-run") in text
-    assert "Runs that are compared differ in their own code: kd rlkd (agent.reward=mine) - fixed" in text
+    assert "Runs that are compared differ in their own code: cifar100 kd rlkd (agent.reward=mine) - fixed" in text
 
 
 def test_what_keeps_runs_from_being_compared_is_told(put: Callable[..., None], told: list[str], tmp_path: Path) -> None:
