@@ -56,7 +56,7 @@ class Nasty(Supervised):
         """Parts ``ce`` and ``undermining`` (which is negative)."""
         with torch.no_grad():
             adversary = self.adversary(batch.images)
-        logits = self.model(batch.images)
+        logits = self.network(batch.images).logits
         apart = undermining(logits, adversary, self._temperature, self._bound)
         parts = {"ce": cross_entropy(logits, batch), "undermining": -self._omega * apart.mean()}
         return StepLosses(parts, logits, None)

@@ -191,8 +191,11 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         check_resumable(folder, images, config.dataset)
         folder.begin(config.to_dict(), images=images)
         model = build(config, dataset, device)
+        objective = _objective(config, model, dataset, device, folder)
+        if config.runtime.compile == "all":
+            objective.network.compile(recipe.batch_size)
         trainer = Trainer(
-            _objective(config, model, dataset, device, folder),
+            objective,
             dataset.train_batches(recipe.batch_size, data_seed),
             Schedule.of(recipe),
             device,

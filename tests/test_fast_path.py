@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from composed import composed
+from safetensors.torch import load_file
 from support import TINY, Ended, save_untrained_teacher
 from torch._dynamo.utils import counters
 
@@ -79,3 +81,22 @@ def test_no_kind_of_epoch_compiles_anything_anew(
     assert ended.code == 0, ended.err
     assert counters["stats"]["unique_graphs"] == 2
     assert not counters["recompiles"]
+
+
+@pytest.mark.parametrize("objective", ["labels", "nasty"])
+def test_a_teacher_is_compiled_in_training(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, objective: str
+) -> None:
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    save_untrained_teacher()
+    options = [f"teacher.objective={objective}", "teacher.nasty.adversary=teacher.safetensors"]
+    plain, compiled = [], []
+    for mode, weights in (("none", plain), ("all", compiled)):
+        torch.compiler.reset()
+        counters.clear()
+        chosen = options if objective == "nasty" else options[:1]
+        ended = rlkd_run(*TINY, "task=train_teacher", *chosen, f"runtime.compile={mode}", f"output_root={mode}")
+        assert ended.code == 0, ended.err
+        assert counters["stats"]["unique_graphs"] == (mode == "all")
+        weights += load_file(next(Path(mode).rglob("teacher.safetensors"))).values()
+    torch.testing.assert_close(compiled, plain)

@@ -61,13 +61,14 @@ class RuntimeOptions:
     channels_last: Optional[bool] = option("memory layout NHWC; null: what the device is fastest with", identity=False)
     fold_teacher: bool = option("teacher with its batch norms folded into convolutions", identity=False, neutral=False)
     precision: str = option(
-        "of the student's passes: fp32; tf32: products of teacher and student on NVIDIA's tensor cores; bf16",
+        "of the student's passes: fp32; tf32: products of teacher and student on NVIDIA's tensor cores; bf16; teachers "
+        "are trained in fp32",
         choices=("fp32", "tf32", "bf16"),
         neutral="fp32",
     )
     teacher_precision: str = option("of the teacher's passes", choices=("fp32", "bf16"), neutral="fp32")
     compile: str = option(
-        "networks through torch.compile: none, teacher, all; pays in long runs only",
+        "networks through torch.compile: none; teacher, when it answers; all, in training too; pays in long runs only",
         choices=("none", "teacher", "all"),
         identity=False,
         neutral="none",

@@ -51,6 +51,8 @@ _ANY_RECIPE: dict[str, tuple[object, ...]] = {
     "dataset.val_split": (0,),
     "dataset.flip": (True,),
 }
+# A teacher is trained in fp32 whatever its students are, and nobody chose it.
+_OF_STUDENTS = {key for key in _ANY_RECIPE if key.startswith("runtime.")} | {"recipe.lr_policy", "select_on_test"}
 # Students that the frameworks train at 0.01 and RLKD's authors at 0.05: both are the literature's.
 _SMALL_LR = {"recipe.lr": (0.01, 0.05)}
 
@@ -144,8 +146,8 @@ def deviations(record: Record) -> tuple[Deviation, ...]:
                 expected |= _of_teachers(recipe.schedule)
         departures = record.departures
     else:  # a teacher has epochs, batch size, learning rate and milestones of its own, and the rest from the run
-        expected = {**recipe.everything, **recipe.teacher}
-        del expected["teacher.recipe.epochs"], expected["recipe.lr_policy"], expected["select_on_test"]
+        expected = {key: values for key, values in recipe.everything.items() if key not in _OF_STUDENTS}
+        expected |= {key: values for key, values in recipe.teacher.items() if key != "teacher.recipe.epochs"}
         if epochs == recipe.epochs:
             expected |= _of_teachers(recipe.schedule)
     found = [] if epochs == recipe.epochs else [Deviation("recipe.epochs", shown(epochs), shown(recipe.epochs))]

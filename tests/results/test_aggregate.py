@@ -323,6 +323,7 @@ def test_the_students_recipe_is_none_of_a_teachers_business(
     cells: Callable[..., list[Cell]], teacher_result: Make
 ) -> None:
     own = {"config.recipe.milestones": [6, 8, 9], "config.recipe.epochs": 10, "config.recipe.lr_policy": "tempbalance"}
+    own |= {"config.runtime.precision": "bf16", "config.runtime.teacher_precision": "bf16"}
     (cell,) = cells(teacher_result({**own, "config.teacher.recipe.milestones": [1, 2, 3]}))
     assert [d.key for d in cell.deviations] == ["teacher.recipe.milestones"]
 
