@@ -89,6 +89,8 @@ def _run(arguments: list[str]) -> int:
         show(command, options.cfg, package=options.package, resolve=options.resolve)
         return 0
     with expendable_output():
+        if command.note is not None:
+            print(f"note      {command.note}", flush=True)
         if command.is_sweep:
             from rlkd_run.sweep import run_sweep
 

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rlkd_run.config.build import Problems
+from rlkd_run.config.idle import idle_note
 from rlkd_run.config.overrides import (
     CHOICE_GROUPS,
     NOT_OPTIONS,
@@ -68,6 +69,7 @@ class Command:
         launcher_kind: whose launcher that is, whatever the choice is called: basic, joblib, submitit, ray.
         search: set where ``trials`` asks that settings be chosen, not all run.
         images: what ``dataset.root`` was typed as; None: nobody did, and it is what the yaml files say.
+        note: which of the typed options play no part; None: all do.
     """
 
     runs: list[RunConfig]
@@ -78,6 +80,7 @@ class Command:
     launcher_kind: str
     search: Search | None = None
     images: str | None = None
+    note: str | None = None
 
 
 def compose_command(
@@ -118,7 +121,7 @@ def compose_command(
         is_sweep = multirun or any(override.is_sweep_override() for override in own)
         runs, launcher, launcher_kind = [], "basic", "basic"
         searches: list[Search | None] = []
-        first_jobs: list[list[str]] = []
+        variants: list[list[Override]] = []
         compose_job = _composer(fixed)
         for variant in by_experiment(own):  # each experiment may sweep something else
             probe = _probe(compose_job, variant, choices)
@@ -142,14 +145,21 @@ def compose_command(
             elif not problems:
                 runs += [run for setting in wanted.corners() for run in _complained(wanted, setting, problems)]
             searches.append(wanted)
-            first_jobs.append(_first_values(variant))
-    if problems:
-        raise ConfigError(dict.fromkeys(problems))
-    if len(searches) > 1 and any(searches):
-        raise ConfigError("trials searches one experiment at a time.")
+            variants.append(variant)
+        if problems:
+            raise ConfigError(dict.fromkeys(problems))
+        if len(searches) > 1 and any(searches):
+            raise ConfigError("trials searches one experiment at a time.")
+
+        def first_without(key: str) -> RunConfig:
+            rest = [override for override in variants[0] if override.key_or_group != key]
+            return _typed(compose_job(_first_values(rest)), plugins, problems)
+
+        note = idle_note(runs, own, first_without)
     root_is_typed = any(override.key_or_group == "dataset.root" for override in own)
     images = runs[0].dataset.root if root_is_typed and runs else None
-    return Command(runs, first_jobs[0], is_sweep, fixed, launcher, launcher_kind, searches[0], images)
+    first_job = _first_values(variants[0])
+    return Command(runs, first_job, is_sweep, fixed, launcher, launcher_kind, searches[0], images, note)
 
 
 def compose_first(command: Command) -> DictConfig:

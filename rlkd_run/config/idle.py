@@ -1,0 +1,97 @@
+"""Options that were typed and play no part: of an agent that does not act, of a teacher that is given, and the like.
+
+Nothing is wrong with such a command, but whoever typed ``task=train_teacher seed=1`` has to hear that a teacher has a
+seed of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+
+from rlkd_run.config.identity import run_hash, short_hash, teacher_identity
+from rlkd_run.config.overrides import CHOICE_GROUPS
+from rlkd_run.config.runconfig import RunConfig
+
+_ANYTHING_ELSE = "?"  # as a value of an option, of whatever type
+
+
+def idle_note(
+    runs: Sequence[RunConfig], typed: Sequence[Override], first_without: Callable[[str], RunConfig]
+) -> str | None:
+    """Say which options decide nothing in any of a command's runs, whatever their values are.
+
+    Args:
+        runs: of the command.
+        typed: its overrides.
+        first_without: the first run of the same command without what was typed for a key.
+
+    Returns:
+        One sentence without its full stop; None if every option plays a part.
+    """
+    if not runs or any(run.task.name not in _IDENTITIES for run in runs):
+        return None
+    idle = [
+        override
+        for override in typed
+        if override.key_or_group not in CHOICE_GROUPS
+        and all(_plays_no_part(override.key_or_group, run) for run in runs)
+        and _leaves_alone(override, runs[0], first_without(override.key_or_group))
+    ]
+    if not idle:
+        return None
+    told = f"nothing here depends on {', '.join(str(override.input_line) for override in idle)}"
+    own = [key for key in (f"teacher.{override.key_or_group}" for override in idle) if _declared(key, runs[0])]
+    return f"{told}; a teacher's own: {', '.join(own)}" if runs[0].task.name == "train_teacher" and own else told
+
+
+_IDENTITIES: dict[str, Callable[[RunConfig], str]] = {
+    "distill": run_hash,
+    "train_teacher": lambda config: short_hash(teacher_identity(config)),
+}
+
+
+def _identity(config: RunConfig) -> str:
+    return _IDENTITIES[config.task.name](config)
+
+
+def _plays_no_part(key: str, config: RunConfig) -> bool:
+    """Whether an option that can change results in general changes none of this run's."""
+    field = _declared(key, config)
+    if field is None or not field.metadata.get("identity", True):
+        return False
+    return _identity(_replaced(config, _path(key))) == _identity(config)
+
+
+def _leaves_alone(override: Override, config: RunConfig, without: RunConfig) -> bool:
+    """Whether an option that plays no part itself asks for another value, and moves none that does.
+
+    What follows an option may play one in its place, as a teacher's epochs follow the run's.
+    """
+    here, there = (functools.reduce(getattr, _path(override.key_or_group), one) for one in (config, without))
+    return (override.is_sweep_override() or here != there) and _identity(without) == _identity(config)
+
+
+def _path(key: str) -> list[str]:
+    names = key.split(".")
+    return names if len(names) > 1 else ["top", *names]
+
+
+def _declared(key: str, config: RunConfig) -> dataclasses.Field[Any] | None:
+    """How an option is declared; None if it is none."""
+    *groups, name = _path(key)
+    owner: Any = config
+    for group in groups:
+        owner = getattr(owner, group, None)
+    fields = dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ()
+    return next((field for field in fields if field.name == name), None)
+
+
+def _replaced(owner: Any, path: Sequence[str]) -> Any:
+    name, *rest = path
+    value = _replaced(getattr(owner, name), rest) if rest else _ANYTHING_ELSE
+    return dataclasses.replace(owner, **{name: value})
