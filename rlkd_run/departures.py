@@ -1,4 +1,4 @@
-"""Where a run's method, temperature and agent are not what the yaml files that it chose say."""
+"""Where a run's method, temperature, agent and student are not what the yaml files that it chose say."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ def departures(config: RunConfig) -> dict[str, list[Any]] | None:
         user's own folders.
     """
     choices = (f"{group}={config.choices[group]}" for group in _GROUPS if group in config.choices)
-    models = (f"teacher.model='{config.teacher.model}'", f"student.model='{config.student.model}'")
+    models = [f"teacher.model='{config.teacher.model}'", f"student.model='{config.student.model}'"]
+    places = ["dataset.root=."] if hasattr(config.dataset, "root") else []
     try:
         shipped = _composed(
-            (*choices, *models, "dataset.root=.", f"recipe.epochs={config.recipe.epochs}"), tuple(config.plugins)
+            (*choices, *models, *places, f"recipe.epochs={config.recipe.epochs}"), tuple(config.plugins)
         )
     except ConfigError:
         return None
     found: dict[str, list[Any]] = {}
-    for group in ("method", "temperature", *(["agent"] if config.uses_agent else [])):
+    for group in ("method", "temperature", "student", *(["agent"] if config.uses_agent else [])):
         both = [getattr(run, group) for run in (config, shipped)]
         here, there = (flatten(dataclasses.asdict(options), f"{group}.") for options in both)
         # A value that stands for nothing is no relevant one, and departs all the same from a yaml that says something.

@@ -37,7 +37,6 @@ from rlkd_run.objectives import Distillation
 from rlkd_run.own_code import keep_version, own_code
 from rlkd_run.protocol import Batch, Needs
 from rlkd_run.record import RunFolder, finished
-from rlkd_run.results.reported import DATASETS
 from rlkd_run.same_images import check_resumable, check_taught_by
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
@@ -160,7 +159,7 @@ def distillation(
                 "identity": {"run": run_hash(config), "cell": cell_hash(config)},
                 "config": config.to_dict(),
                 # It takes a composition, and is for what is held against the literature.
-                "departures": departures(config) if config.dataset.name in DATASETS else None,
+                "departures": departures(config),
                 "choices": config.choices,
                 "own_code": fit.facts["own_code"],
                 **environment.provenance(describe(device)),

@@ -54,15 +54,12 @@ def evaluate(config: RunConfig, images: str | None) -> None:
         )
     scores = {"student": _score(_student(stored, folder, images_record(dataset)), dataset, stored, device)}
     teaching = taught_by(stored)
-    teacher = teachers.build(teaching, dataset, device)
-    published = teachers.is_published(teaching, teacher, dataset)
-    weights = None if published else find_weights(teaching)
-    if weights is not None:
-        teachers.load(teaching, teacher, weights)
-    if published or weights is not None:
-        scores["teacher"] = _score(teacher, dataset, stored, device)
+    try:
+        teacher = _teacher(teaching, folder, dataset, device)
+    except ConfigError as error:  # the student's score shall not be lost for it
+        print(f"teacher   not measured: {error}")
     else:
-        print(f"teacher   no weights in {teacher_folder(teaching)}: not measured")
+        scores["teacher"] = _score(teacher, dataset, stored, device)
     for role, accuracy in scores.items():
         name = getattr(teaching, role).model
         print(
@@ -154,6 +151,25 @@ def _student(stored: RunConfig, folder: Path, record: Mapping[str, Any]) -> nn.M
     )
     load_weights(student, folder / STUDENT, what="student")
     return student.eval()
+
+
+def _teacher(teaching: RunConfig, folder: Path, dataset: Dataset, device: torch.device) -> nn.Module:
+    """The network that the run learnt from.
+
+    Raises:
+        ConfigError: its weights are not there, cannot be read, or are others now.
+    """
+    teacher = teachers.build(teaching, dataset, device)
+    if teachers.is_published(teaching, teacher, dataset):
+        return teacher
+    weights = find_weights(teaching)
+    if weights is None:
+        raise ConfigError(f"no weights in {teacher_folder(teaching)}")
+    result = read_json(folder / "result.json")
+    then = (result.get("auxiliary") or result["teacher"]).get("sha256")  # versions before noted none
+    if then not in (None, teachers.load(teaching, teacher, weights).sha256):
+        raise ConfigError(f"{weights} holds other weights now than when the run learnt from them")
+    return teacher
 
 
 def _score(model: nn.Module, dataset: Dataset, config: RunConfig, device: torch.device) -> Accuracy:

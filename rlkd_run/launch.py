@@ -109,8 +109,6 @@ def _distill(config: RunConfig, *, wait: bool) -> None:
 
 
 def _train_teacher(config: RunConfig) -> None:
-    if config.teacher.checkpoint is not None:
-        raise ConfigError("task=train_teacher trains the teacher's weights: teacher.checkpoint must not give them.")
     folder = teacher_folder(config)
     done = _has_result(config, folder)
     print(

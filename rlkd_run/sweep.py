@@ -65,9 +65,10 @@ def run_sweep(command: Command) -> int:
         print(f"sweep     {len(runs)} runs, {len(before)} finished before", flush=True)
         changed = changed_since({folder: runs[folder].dataset for folder in runs if folder in before})
         if changed:
+            teaching = all(run.task.name == "train_teacher" for run in runs.values())  # which is done in no series
             print(
                 f"warning   the images of {len(changed)} have changed since: remove these folders to have them trained "
-                f"anew, or give another series: {listed(map(str, changed))}",
+                f"anew{'' if teaching else ', or give another series'}: {listed(map(str, changed))}",
                 flush=True,
             )
         if len(runs) < len(command.runs):

@@ -24,8 +24,9 @@ from rlkd_run.models.folding import cast_once, folded
 from rlkd_run.progress import is_drawn, progress
 from rlkd_run.protocol import Batch, Needs, Outputs
 
-_FILL = {"cpu": 512, "cuda": 4096}  # views a step of the filling
-_FLUSH = 100  # steps of the filling between two flushes
+# Views a step of the filling, and steps between two flushes. Large steps fill a GPU; the maps of small ones stay in a
+# processor's caches.
+_FILL = {"cpu": (64, 800), "cuda": (4096, 100)}
 
 
 class Teacher(Protocol):
@@ -180,8 +181,9 @@ def teacher_for(
         if network.precision == "bf16":
             cast_once(model)
         asked = Network(model, network.needs, network.precision)
+    device = next(network.model.parameters()).device
     if runtime.compile != "none":
-        asked.compile(loader.batch_size)
+        asked.compile(loader.batch_size, *(_FILL[device.type][:1] if runtime.teacher_cache == "full" else ()))
     if runtime.teacher_cache == "none":
         return LiveTeacher(asked)
     if not _can_be_kept(network.needs):
@@ -190,7 +192,6 @@ def teacher_for(
     if loader.num_views is None:
         print(f"teacher   asked anew in every step: dataset={config.dataset.name} has no finite number of views")
         return LiveTeacher(asked)
-    device = next(network.model.parameters()).device
     store = _open(config, network, loader, dataset.num_classes)
     writes = not store.complete() and store.lock(wait=runtime.teacher_cache == "full")
     if runtime.teacher_cache == "full":
@@ -259,15 +260,17 @@ def _fill(
     if store.complete():
         return
     device = next(network.model.parameters()).device
-    blocks = torch.split(torch.arange(store.rows), _FILL[device.type])
+    size, flushed_after = _FILL[device.type]
+    blocks = range(0, store.rows, size)
     told = 0  # percent
     with StopRequest() as stop:
-        for done, keys in enumerate(progress(blocks, "teacher's answers", enabled=enabled)):
+        for done, start in enumerate(progress(blocks, "teacher's answers", enabled=enabled)):
+            keys = torch.arange(start, min(start + size, store.rows))
             asks = not store.known(keys).all()
             if asks:
                 outputs = network(loader.images_of(keys))
                 store.write(keys, {name: value.cpu() for name, value in _answers(outputs).items()})
-            if done % _FLUSH == _FLUSH - 1 or stop.signal_number is not None:
+            if (done + 1) % flushed_after == 0 or stop.signal_number is not None:
                 store.flush()
             if stop.signal_number is not None:
                 raise Interrupted(stop.signal_number)

@@ -33,9 +33,9 @@ from rlkd_run.layer_rates import layer_rates
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
 from rlkd_run.models.features import Network
-from rlkd_run.models.normalise import natively_normalised, published_classes
+from rlkd_run.models.normalise import native_normalisation, normalised, published_classes
 from rlkd_run.models.placement import place
-from rlkd_run.models.weights import load_weights, save_weights
+from rlkd_run.models.weights import load_weights, save_weights, stated_normalisation
 from rlkd_run.nasty import Nasty
 from rlkd_run.objectives import Supervised
 from rlkd_run.record import RunFolder, finished
@@ -63,18 +63,30 @@ class Origin(NamedTuple):
 
 
 def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Module:
-    """The teacher's network, with timm's weights if asked for, else with fresh ones that depend on its seed only."""
-    torch.manual_seed(derive_seed(config.teacher.seed, "weights"))
-    with about("teacher.model"):
-        model = build_model(
-            config.teacher.source,
-            config.teacher.model,
-            dataset.num_classes,
-            pretrained=config.teacher.pretrained,
-            image_size=dataset.image_shape[1:],
-        )
+    """The teacher's network, with timm's weights if they are needed, else with fresh ones that depend on its seed only.
+
+    They are not needed where training has started from them before: what came of it is there.
+    """
+
+    def network(*, pretrained: bool) -> nn.Module:
+        torch.manual_seed(derive_seed(config.teacher.seed, "weights"))
+        with about("teacher.model"):
+            return build_model(
+                config.teacher.source,
+                config.teacher.model,
+                dataset.num_classes,
+                pretrained=pretrained,
+                image_size=dataset.image_shape[1:],
+            )
+
+    model, own = network(pretrained=False), None
     if config.teacher.pretrained:
-        model = natively_normalised(model, dataset.mean, dataset.std)
+        if is_published(config, model, dataset) or find_weights(config) is None:
+            model = network(pretrained=True)
+        own = native_normalisation(model)
+    elif config.teacher.checkpoint is not None:
+        own = stated_normalisation(config.teacher.checkpoint)
+    model = normalised(model, dataset.mean, dataset.std, own)
     return place(model, device, channels_last=channels_last(config.runtime, device))
 
 
@@ -116,7 +128,7 @@ def equip(
         phase("its teacher is being trained")
         path = train(config, dataset, device) / WEIGHTS
     elif config.teacher.checkpoint is None:
-        remedy = f"remove it to have the teacher trained anew, or give teacher.checkpoint={path} to use it as it is"
+        remedy = f"remove it to have the teacher trained anew, or give {_as_it_is(config, path)} to use it as it is"
         check_taught_by(path.parent, fingerprint_of(dataset), config.dataset, remedy)
     return load(config, model, path)
 
@@ -141,9 +153,14 @@ def load(config: RunConfig, model: nn.Module, path: Path) -> Origin:
     if trained and recorded_hash(path.parent) not in (None, sha256):
         raise ConfigError(
             f"{path} does not hold the weights that were trained there: put those back, {anew}, or give "
-            f"teacher.checkpoint={path} to use it as it is."
+            f"{_as_it_is(config, path)} to use it as it is."
         )
     return Origin(f"{path} ({', '.join(remarks)})" if remarks else str(path), sha256)
+
+
+def _as_it_is(config: RunConfig, path: Path) -> str:
+    """The options that give the weights in a file, whatever the command says of the teacher now."""
+    return f"{'teacher.pretrained=false ' * config.teacher.pretrained}teacher.checkpoint={path}"
 
 
 def keep_to(folder: RunFolder, origin: Origin) -> None:
@@ -189,8 +206,13 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
             return folder.path
         images = fingerprint_of(dataset)
         check_resumable(folder, images, config.dataset)
-        folder.begin(config.to_dict(), images=images)
         model = build(config, dataset, device)
+        if is_published(config, model, dataset):
+            raise ConfigError(
+                f"timm's weights of {config.teacher.model} know the classes of dataset={config.dataset.name} already, "
+                "and students learn from them as they are: there is nothing to train."
+            )
+        folder.begin(config.to_dict(), images=images)
         objective = _objective(config, model, dataset, device, folder)
         if config.runtime.compile == "all":
             objective.network.compile(recipe.batch_size)
@@ -205,7 +227,8 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         measures = evaluations(model, dataset, config.runtime.eval_batch_size)
         fit = Fit(trainer, folder, config.runtime, measures, lr_option="teacher.recipe.lr")
         torch.manual_seed(derive_seed(config.teacher.seed, "training"))
-        fit.resume()
+        if fit.resume():
+            print(f"resumed   after {trainer.epoch} epochs and {trainer.step} steps", flush=True)
         history = fit.run()
         with writing(str(folder.path / WEIGHTS)):
             save_weights(model, folder.path / WEIGHTS)

@@ -64,7 +64,7 @@ def _together(paths: Sequence[Path], *, wait: bool) -> int:
     configs = [Frozen.read(path).config for path in paths]
 
     def note(config: RunConfig, error: Exception) -> None:
-        print(f"rlkd-run: {folder_of(config)}: {error or type(error).__name__}", file=sys.stderr)
+        print(f"rlkd-run: {folder_of(config)}: {str(error) or type(error).__name__}", file=sys.stderr)
         if not isinstance(error, FolderBusy):  # whoever is at it keeps the record
             _note(folder_of(config), error)
 

@@ -47,6 +47,9 @@ An option is set as `rlkd-run GROUP.KEY=VALUE`, `recipe.epochs=10` say; those of
 those of `rlkd-run` as it stands: resnet56 → resnet20 on CIFAR-100 in 240 epochs. Some follow the pair, the data set or
 the epochs: `rlkd-run … --cfg job --resolve` shows yours. The options of `method` and `temperature` are in
 [methods.md](methods.md).
+
+A teacher that is trained has the options of `recipe` too, but for those of which `teacher.recipe` has its own: with
+another `recipe.weight_decay` the student learns from another teacher, unless `teacher.checkpoint` gives one.
 """
 
 KINDS = {int: "whole number", float: "number", bool: "`true`, `false`", str: "text"}

@@ -148,7 +148,7 @@ def test_one_that_fails_leaves_the_others_alone(step: int, monkeypatch: pytest.M
 def test_who_may_be_together() -> None:
     first, *rest = members()
     other = composed(*COMMON, "recipe.lr=0.1")
-    teaching = composed(*COMMON[:-1], "task=train_teacher")
+    teaching = composed(*COMMON[:-1], "task=train_teacher", "teacher.checkpoint=null")
     assert cohorts([first, other, *rest, teaching]) == [[first, *rest], [other], [teaching]]
     pairs = [composed(*COMMON, "runtime.cohort=2", f"seed={seed}") for seed in range(5)]
     assert [[run.seed for run in group] for group in cohorts(pairs)] == [[0, 1], [2, 3], [4]]

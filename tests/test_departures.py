@@ -18,6 +18,7 @@ from rlkd_run.departures import departures
         ["temperature=fixed", "agent.t_max=50"],  # the agent plays no part
         ["dataset=folder", "dataset.root=x", "teacher=timm", "teacher.model=resnet10t.c3_in1k", "student=resnet8"],
         ["dataset=imagenet", "dataset.root=x", "method=srrl", "recipe=imagenet"],
+        ["dataset=digits", "pair=resnet50-mobilenet_v2", "method=dtkd"],
     ],
     ids=lambda overrides: overrides[0],
 )
@@ -42,6 +43,7 @@ def test_a_choice_of_somebody_elses_folder_cannot_be_judged() -> None:
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
+        (["dataset=digits", "student.lr=0.3"], {"student.lr": [0.3, 0.05]}),
         (["agent.calibration.trust=whole"], {"agent.calibration.trust": ["whole", "explained"]}),
         (["method=kd", "method.standardise=true"], {"method.standardise": [True, False]}),
         (["method=lskd", "method.standardise=false"], {"method.standardise": [False, True]}),

@@ -135,6 +135,12 @@ def test_trials_may_be_an_experiments(tmp_path: Path) -> None:
         (["trials=3", "method=kd,dkd"], "method is a group"),
         (["trials=3", "temperature.value=interval(-1,9)"], "temperature.value must be greater than 0, not -1.0."),
         (["trials=3", "recipe.epochs=interval(1,3)"], "recipe.epochs must be a whole number"),
+        (["trials=2,3", "temperature.value=2,4"], "trials=2,3 is no sweep"),
+        (
+            ["trials=3", "temperature.value=interval(9,1)"],
+            "temperature.value=interval(9,1): an interval goes from less",
+        ),
+        (["trials=3", "recipe.lr=tag(log,interval(0,1))"], "recipe.lr=tag(log,interval(0,1)): an interval goes from"),
     ],
 )
 def test_what_cannot_be_searched(overrides: list[str], sentence: str) -> None:

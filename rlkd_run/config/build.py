@@ -81,7 +81,18 @@ def build(options: Callable[..., T], values: Any, path: str, problems: Problems)
             arguments[name] = None
             continue
         arguments[name] = _convert(_hints(options)[name], value, key, field.metadata, problems)
-    return options(**arguments)
+    try:
+        return options(**arguments)
+    except ValueError as error:  # third parties may check what goes together
+        problems.add(f"{path}: {error}", malformed=True)
+        return _unchecked(options, arguments)
+
+
+def _unchecked(options: Callable[..., T], arguments: Mapping[str, Any]) -> T:
+    instance: T = object.__new__(options)  # type: ignore[arg-type]
+    for name, value in arguments.items():
+        object.__setattr__(instance, name, value)
+    return instance
 
 
 def _convert(hint: Any, value: Any, key: str, rules: Mapping[str, Any], problems: Problems) -> Any:

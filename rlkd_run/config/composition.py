@@ -151,11 +151,12 @@ def compose_command(
         if len(searches) > 1 and any(searches):
             raise ConfigError("trials searches one experiment at a time.")
 
-        def first_without(key: str) -> RunConfig:
-            rest = [override for override in variants[0] if override.key_or_group != key]
-            return _typed(compose_job(_first_values(rest)), plugins, problems)
+        def alternatives(override: Override) -> list[RunConfig | None]:
+            rest = _first_values([other for other in variants[0] if other.key_or_group != override.key_or_group])
+            values = [] if override.is_interval_sweep() else each_value(override)
+            return [_complete(compose_job(job), plugins) for job in (rest, *([*rest, value] for value in values))]
 
-        note = idle_note(runs, own, first_without)
+        note = idle_note(runs, own, alternatives)
     root_is_typed = any(override.key_or_group == "dataset.root" for override in own)
     images = runs[0].dataset.root if root_is_typed and runs else None
     first_job = _first_values(variants[0])
@@ -197,6 +198,11 @@ def _search(
     plain = [text for override in overrides if override not in swept for text in each_value(override)[:1]]
     intervals = [override for override in swept if override.is_interval_sweep()]
     asked = trials is not None or any(override.key_or_group == "trials" for override in overrides)
+    problems.extend(
+        f"{override.input_line} is no sweep: a command has one number of trials."
+        for override in swept
+        if override.key_or_group == "trials"
+    )
     base = compose_job(plain) if asked or intervals else None
     if base is None or base.trials is None:
         problems.extend(
@@ -357,6 +363,13 @@ def _typed(composed: DictConfig, plugins: Sequence[str], problems: list[str]) ->
     others = [text for text in found if not text.startswith(tuple(f"{key} " for key in derived))]
     problems.extend(others or found)
     return config
+
+
+def _complete(composed: DictConfig, plugins: Sequence[str]) -> RunConfig | None:
+    """As `_typed`; None where there would be a complaint."""
+    problems: list[str] = []
+    run = _typed(composed, plugins, problems)
+    return None if problems else run
 
 
 def _resolved(owner: DictConfig, name: str, prefix: str, derived: set[str]) -> Any:

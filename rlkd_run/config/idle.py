@@ -6,6 +6,7 @@ seed of its own.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
@@ -21,14 +22,15 @@ _ANYTHING_ELSE = "?"  # as a value of an option, of whatever type
 
 
 def idle_note(
-    runs: Sequence[RunConfig], typed: Sequence[Override], first_without: Callable[[str], RunConfig]
+    runs: Sequence[RunConfig], typed: Sequence[Override], alternatives: Callable[[Override], Sequence[RunConfig | None]]
 ) -> str | None:
     """Say which options decide nothing in any of a command's runs, whatever their values are.
 
     Args:
         runs: of the command.
         typed: its overrides.
-        first_without: the first run of the same command without what was typed for a key.
+        alternatives: the first run of the same command with each value of an override, and without it; None where it
+            is not complete then.
 
     Returns:
         One sentence without its full stop; None if every option plays a part.
@@ -40,7 +42,7 @@ def idle_note(
         for override in typed
         if override.key_or_group not in CHOICE_GROUPS
         and all(_plays_no_part(override.key_or_group, run) for run in runs)
-        and _leaves_alone(override, runs[0], first_without(override.key_or_group))
+        and _leaves_alone(override, alternatives(override))
     ]
     if not idle:
         return None
@@ -62,18 +64,22 @@ def _identity(config: RunConfig) -> str:
 def _plays_no_part(key: str, config: RunConfig) -> bool:
     """Whether an option that can change results in general changes none of this run's."""
     field = _declared(key, config)
-    if field is None or not field.metadata.get("identity", True):
+    # A name chooses the class of its group's options: no other will do.
+    if field is None or field.name == "name" or not field.metadata.get("identity", True):
         return False
     return _identity(_replaced(config, _path(key))) == _identity(config)
 
 
-def _leaves_alone(override: Override, config: RunConfig, without: RunConfig) -> bool:
+def _leaves_alone(override: Override, alternatives: Sequence[RunConfig | None]) -> bool:
     """Whether an option that plays no part itself asks for another value, and moves none that does.
 
     What follows an option may play one in its place, as a teacher's epochs follow the run's.
     """
-    here, there = (functools.reduce(getattr, _path(override.key_or_group), one) for one in (config, without))
-    return (override.is_sweep_override() or here != there) and _identity(without) == _identity(config)
+    runs = [run for run in alternatives if run is not None]
+    if len(runs) < len(alternatives):
+        return False
+    values = [functools.reduce(getattr, _path(override.key_or_group), run) for run in runs]
+    return any(value != values[0] for value in values) and len({_identity(run) for run in runs}) == 1
 
 
 def _path(key: str) -> list[str]:
@@ -92,6 +98,8 @@ def _declared(key: str, config: RunConfig) -> dataclasses.Field[Any] | None:
 
 
 def _replaced(owner: Any, path: Sequence[str]) -> Any:
+    """A copy in which an option has another value, which nothing checks."""
     name, *rest = path
-    value = _replaced(getattr(owner, name), rest) if rest else _ANYTHING_ELSE
-    return dataclasses.replace(owner, **{name: value})
+    changed = copy.copy(owner)
+    object.__setattr__(changed, name, _replaced(getattr(owner, name), rest) if rest else _ANYTHING_ELSE)
+    return changed

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, ValueType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
@@ -44,7 +44,9 @@ def parse_overrides(overrides: Sequence[str], problems: list[str]) -> list[Overr
                 if override is None
                 else how_to_type(text)
             )
-        if override is not None:
+        if override is not None and override.value_type is ValueType.GLOB_CHOICE_SWEEP:
+            problems.append(f"{text} asks for all that fit a pattern; name them, with commas between them.")
+        elif override is not None:
             parsed.append(override)
     return parsed
 

@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, OmegaConf
 
 from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.errors import ConfigError
 
 Setting = Mapping[str, Any]
 """A value for each key that is searched."""
@@ -34,14 +35,22 @@ class Dimension:
 
     @classmethod
     def of(cls, override: Override) -> Dimension:
-        """What a swept override describes: ``a,b``, ``range(…)``, ``interval(…)``, ``tag(log, interval(…))``."""
+        """What a swept override describes: ``a,b``, ``range(…)``, ``interval(…)``, ``tag(log, interval(…))``.
+
+        Raises:
+            ConfigError: nothing lies in the interval.
+        """
         if not override.is_interval_sweep():
             return cls(choices=tuple(listed_values(override)))
         sweep = override.value()
         assert isinstance(sweep, IntervalSweep)
         assert sweep.start is not None
         assert sweep.end is not None
-        return cls(low=sweep.start, high=sweep.end, log="log" in sweep.tags)
+        log = "log" in sweep.tags
+        if sweep.start >= sweep.end or (log and sweep.start <= 0):
+            least = ", and above 0 where its logarithm is drawn" if log else ""
+            raise ConfigError(f"{override.input_line}: an interval goes from less to more{least}.")
+        return cls(low=sweep.start, high=sweep.end, log=log)
 
     @property
     def ends(self) -> tuple[Any, ...]:

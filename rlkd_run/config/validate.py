@@ -168,6 +168,8 @@ def _places(config: RunConfig, problems: list[str]) -> None:
 
 
 def _task(config: RunConfig, problems: list[str]) -> None:
+    if config.task.name == "train_teacher" and config.teacher.checkpoint is not None:
+        problems.append("task=train_teacher trains the teacher's weights: teacher.checkpoint must not give them.")
     needs_run = config.task.name in INSPECTIONS
     if needs_run and config.top.run is None:
         problems.append(f"task={config.task.name} needs run=FOLDER, the folder of a finished run.")

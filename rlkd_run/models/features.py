@@ -67,7 +67,7 @@ class Network:
         self._penultimate_taps = (Tap(classifier_of(self._inner)[0], at_input=True),) if needs.penultimate else ()
         self._calls = _CALLS.setdefault(self._inner, [])
         self._closed = False
-        self._compiled: tuple[Callable[[Tensor], Tensor], int] = model, -1
+        self._compiled: tuple[Callable[[Tensor], Tensor], frozenset[int]] = model, frozenset()
         # A point that serves two needs is read once.
         taps = dict.fromkeys((*self._map_taps, *self._preactivation_taps, *self._penultimate_taps))
         self._hooks = [self._hook(tap) for tap in taps]
@@ -109,13 +109,13 @@ class Network:
         with self._autocast(images.device):
             return self._whole(functional_call(self.model, buffers, (images,)))
 
-    def compile(self, batch_size: int) -> None:
-        """Put the model through torch's compiler; only batches of `batch_size` take that way, all others the plain one.
+    def compile(self, *batch_sizes: int) -> None:
+        """Put the model through torch's compiler; batches of other sizes than these take the plain way.
 
         Nothing happens where features are needed: hooks would break the graph at every one of them.
 
         Args:
-            batch_size: of the batches to compile for.
+            batch_sizes: of the batches to compile for, each when it comes.
         """
         if not self._hooks:
             if self.weight_gradients is not None:
@@ -123,7 +123,7 @@ class Network:
                 torch._dynamo.config.recompile_limit = _PIECES
             on_gpu = next(self.model.parameters()).is_cuda
             options: dict[str, Any] | None = None if on_gpu else _ONCE_A_CHANNEL
-            self._compiled = torch.compile(self.model, dynamic=False, options=options), batch_size
+            self._compiled = torch.compile(self.model, dynamic=False, options=options), frozenset(batch_sizes)
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
         if self.precision != "bf16":
@@ -132,9 +132,9 @@ class Network:
         return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
 
     def _run(self, images: Tensor) -> Tensor:
-        compiled, size = self._compiled
+        compiled, sizes = self._compiled
         with self._autocast(images.device):
-            if len(images) == size:
+            if len(images) in sizes:
                 return self._whole(compiled(images))
             with self.weight_gradients or nullcontext():
                 return self._whole(self.model(images))

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from rlkd_run.models.unwrap import unwrapped
 
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation, a value a channel, in units of [0, 1] pixels."""
+
 
 class Renormalised(nn.Module):
     """A network that is given images normalised for another one.
@@ -37,6 +40,7 @@ class Renormalised(nn.Module):
     ) -> None:
         super().__init__()
         self.renormalised = model
+        self.to_mean, self.to_std = tuple(to_mean), tuple(to_std)
         # In double precision, so that only the last rounding to float32 is left.
         old_mean, old_std, new_mean, new_std = (
             torch.tensor(values, dtype=torch.float64).view(1, -1, 1, 1)
@@ -51,7 +55,7 @@ class Renormalised(nn.Module):
         return logits
 
 
-def native_normalisation(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+def native_normalisation(model: nn.Module) -> Normalisation | None:
     """Mean and standard deviation that a timm model's published weights were trained with.
 
     Returns:
@@ -69,18 +73,18 @@ def published_classes(model: nn.Module) -> int | None:
     return published.get("num_classes")
 
 
-def natively_normalised(model: nn.Module, mean: Sequence[float], std: Sequence[float]) -> nn.Module:
-    """Let a model with published weights take images that are normalised for a data set.
+def normalised(model: nn.Module, mean: Sequence[float], std: Sequence[float], own: Normalisation | None) -> nn.Module:
+    """Let a model take images that are normalised for a data set.
 
     Args:
         model: network with the weights of its publisher.
         mean: the data set's mean, a value a channel in units of [0, 1] pixels.
         std: the data set's standard deviation.
+        own: mean and standard deviation that the model was trained with; None: not known, or the data set's.
 
     Returns:
         The model itself where nothing would change, else the model in a `Renormalised`.
     """
-    native = native_normalisation(model)
-    if native is None or native == (tuple(mean), tuple(std)):
+    if own is None or own == (tuple(mean), tuple(std)):
         return model
-    return Renormalised(model, mean, std, *native)
+    return Renormalised(model, mean, std, *own)

@@ -37,8 +37,8 @@ def from_timm(model: str, num_classes: int, pretrained: bool, image_size: tuple[
             raise
         raise ConfigError(
             f"the weights that timm publishes for '{model}' cannot be had ({type(error).__name__}); download them once "
-            "where there is a network (HF_HOME says where they are kept), or set pretrained=false and give "
-            "teacher.checkpoint"
+            "where there is a network (HF_HOME says where they are kept), or set pretrained=false and give weights "
+            "that you have, teacher.checkpoint"
         ) from error
     except (RuntimeError, TypeError, AssertionError, ValueError) as error:
         if not options:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import json
 import os
 import pickle
 import re
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
@@ -20,8 +23,11 @@ from torch import Tensor, nn
 from rlkd_run.errors import ConfigError
 from rlkd_run.files import missing, write_atomically
 from rlkd_run.models.layouts import STATE_KEYS, StateDict, named_as_in, state_dict_in
+from rlkd_run.models.normalise import Normalisation, Renormalised
 from rlkd_run.models.recognise import mismatch
 from rlkd_run.models.unwrap import unwrapped
+
+_NORMALISATION = "normalisation"
 
 # What a damaged pickle or archive raises: its bytes are read as opcodes, offsets and lengths.
 _DAMAGED = (
@@ -94,9 +100,9 @@ def _read(file: Path, what: str) -> tuple[StateDict, list[str]]:
             f"{what}: {file} is refused, not opened: it would run the Python object '{error}', which weights do not "
             "need; if you trust its source, save its state dict alone: torch.save(model.state_dict(), FILE)"
         ) from error
-    except OSError as error:
-        raise ConfigError(f"{what}: {file} cannot be read ({error.strerror or error})") from error
-    except (*_DAMAGED, SafetensorError) as error:
+    except (*_DAMAGED, SafetensorError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # which a jump beyond the file's end is
+            raise ConfigError(f"{what}: {file} cannot be read ({error.strerror or error})") from error
         raise ConfigError(f"{what}: {file} is truncated, or no file of weights") from error
     found = state_dict_in(content)
     if found is None:
@@ -110,6 +116,9 @@ def _read(file: Path, what: str) -> tuple[StateDict, list[str]]:
 def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Write a network's weights as safetensors; the file appears whole or not at all, also if the machine stops.
 
+    What a network expects of its images beyond what a data set gives them (`Renormalised`) stands in the file's header,
+    where `stated_normalisation` finds it.
+
     Args:
         model: network; wrappers are looked through.
         path: the file, replaced if it exists; its folder is made.
@@ -121,7 +130,26 @@ def save_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
         for name, value in unwrapped(model).state_dict().items()
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, safetensors.torch.save(state, metadata={"format": "pt"}))
+    metadata = {"format": "pt"}
+    if isinstance(model, Renormalised):
+        metadata[_NORMALISATION] = json.dumps([model.to_mean, model.to_std])
+    write_atomically(file, safetensors.torch.save(state, metadata=metadata))
+
+
+def stated_normalisation(path: str | os.PathLike[str]) -> Normalisation | None:
+    """What the weights in a file expect of their images, where `save_weights` has noted it; of any other file, None."""
+    file = Path(path)
+    try:
+        if not _is_safetensors(file):
+            return None
+        with safetensors.safe_open(file, "pt") as content:
+            stated = (content.metadata() or {}).get(_NORMALISATION)
+    except (OSError, SafetensorError):  # which whoever reads the weights complains of
+        return None
+    if stated is None:
+        return None
+    mean, std = json.loads(stated)
+    return tuple(mean), tuple(std)
 
 
 class _RefusedError(Exception):

@@ -32,7 +32,9 @@ def row_settings(records: Sequence[Record]) -> list[tuple[str, ...]]:
     configs = [_own(record) for record in records]
     told: list[tuple[str, ...]] = [()] * len(records)
     for same_data in _grouped(range(len(records)), [(record.dataset,) for record in records]):
-        everywhere = differing([_unnamed(beyond_networks(configs[i])) | _place(records[i]) for i in same_data])
+        everywhere = differing(
+            [_unnamed(beyond_networks(configs[i], records[i].departures)) | _place(records[i]) for i in same_data]
+        )
         for same_pair in _grouped(same_data, [(record.pair,) for record in records]):
             here = differing([_unnamed(settled(configs[i])) for i in same_pair])
             for rows in _grouped(same_pair, [row_name(record) for record in records]):

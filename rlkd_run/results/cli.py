@@ -14,7 +14,7 @@ from rlkd_run.output import let_go_of_lost_readers, ready_streams
 from rlkd_run.results.notices import tell_on_stderr
 from rlkd_run.results.report import Report, View, read_report
 from rlkd_run.results.selection import Condition
-from rlkd_run.results.status import status_report
+from rlkd_run.results.status_report import status_report
 
 _STDOUT = "-"
 

@@ -105,7 +105,7 @@ def _label(line: Line, *, leads: bool) -> str:
 
 def _unlike(group: Sequence[Cell | None]) -> list[str]:
     """In which keys the cells of a row differ, but for the networks and what follows them."""
-    return differing([beyond_networks(cell.first.config) for cell in group if cell is not None])
+    return differing([beyond_networks(cell.first.config, cell.first.departures) for cell in group if cell is not None])
 
 
 def _rows(

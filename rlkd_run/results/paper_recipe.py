@@ -140,7 +140,9 @@ def deviations(record: Record) -> tuple[Deviation, ...]:
             expected |= recipe.schedule
             if config.get("temperature.name") == "rlkd":
                 expected |= recipe.agent_schedule
-        if config.get("teacher.checkpoint") is None and not config.get("teacher.pretrained"):
+        if config.get("teacher.checkpoint") is not None:
+            del expected["teacher.objective"]
+        elif not config.get("teacher.pretrained"):
             expected |= recipe.teacher
             if config.get("teacher.recipe.epochs") == recipe.epochs:
                 expected |= _of_teachers(recipe.schedule)
@@ -153,7 +155,9 @@ def deviations(record: Record) -> tuple[Deviation, ...]:
     found = [] if epochs == recipe.epochs else [Deviation("recipe.epochs", shown(epochs), shown(recipe.epochs))]
     found += _judged(config, expected)
     found += [
-        Deviation(key, shown(here), shown(there)) for key, (here, there) in departures.items() if key not in expected
+        Deviation(key, shown(here), shown(there))
+        for key, (here, there) in departures.items()
+        if key not in expected and key != "student.lr"  # which is told as recipe.lr
     ]
     return tuple(found)
 

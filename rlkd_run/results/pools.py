@@ -114,21 +114,33 @@ def _networks(cell: Cell) -> tuple[object, ...]:
 
 def _surroundings(cell: Cell) -> tuple[object, ...]:
     """Everything but the temperature and the seed."""
-    return (*_networks(cell), _frozen(_around(cell.first, settled)))
+    return (*_networks(cell), _frozen(_around(cell.first, _settled)))
 
 
 def _obstacles(treatment: Cell, baseline: Cell) -> list[str]:
     """Because of which keys two cells of equal networks are no match."""
-    keys = differing([_around(cell.first, settled) for cell in (treatment, baseline)])
+    keys = differing([_around(cell.first, _settled) for cell in (treatment, baseline)])
     if keys or partners((treatment, baseline)):
         return keys
     return ["the teacher's weights"] if set(treatment.seeds) & set(baseline.seeds) else ["seed"]
 
 
-def _around(record: Record, part: Callable[[FlatConfig], FlatConfig]) -> FlatConfig:
+def _around(record: Record, part: Callable[[Record], FlatConfig]) -> FlatConfig:
     """`part` of a configuration without the temperature; of images in a folder, with that folder."""
     root = {"dataset.root": record.config.get("dataset.root")} if record.dataset == "folder" else {}
-    return {**{key: value for key, value in part(record.config).items() if not key.startswith(_OWN)}, **root}
+    return {**{key: value for key, value in part(record).items() if not key.startswith(_OWN)}, **root}
+
+
+def _settled(record: Record) -> FlatConfig:
+    """A teacher whose weights were given counts as these, wherever they lay."""
+    config = settled(record.config)
+    if config.get("teacher.checkpoint") is None or record.teacher_weights is None:
+        return config
+    return {**config, "teacher.checkpoint": record.teacher_weights}
+
+
+def _beyond_networks(record: Record) -> FlatConfig:
+    return beyond_networks(record.config, record.departures)
 
 
 def _temperature(record: Record) -> FlatConfig:
@@ -146,7 +158,7 @@ def _conditions(match: Match) -> tuple[object, ...]:
     first = match[0].first
     return (
         *(first.dataset, first.method, first.epochs),
-        _frozen(_around(first, beyond_networks)),
+        _frozen(_around(first, _beyond_networks)),
         _frozen(_departures([match])),
         *((cell.temperature, _frozen(_temperature(cell.first))) for cell in match),
     )
@@ -179,7 +191,7 @@ def _heading(pool: Sequence[Match]) -> tuple[object, ...]:
 
 def _told_apart(alike: Sequence[Sequence[Match]]) -> list[Pool]:
     """Name, of pools under one heading, the keys in which they differ, and those that tell their cells from others."""
-    around = differing([{**_around(pool[0][0].first, beyond_networks), **_departures(pool)} for pool in alike])
+    around = differing([{**_around(pool[0][0].first, _beyond_networks), **_departures(pool)} for pool in alike])
     options = [differing([_temperature(pool[0][side].first) for pool in alike]) for side in (0, 1)]
     told = []
     for pool in alike:

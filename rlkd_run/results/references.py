@@ -148,14 +148,15 @@ def _trained_alone(cells: Sequence[Cell], alone: Sequence[Cell]) -> Cell | None:
 
 
 def _training(record: Record) -> tuple[object, ...]:
-    """Images and recipe of the network that was trained; a teacher's recipe is the run's with what is its own."""
+    """Images, recipe and start of the network that was trained; a teacher's recipe is the run's with its own."""
     config = settled(record.config)
     images, recipe = (_group(config, prefix) for prefix in _TRAINING)
     if record.student is None:
         recipe |= _group(config, "teacher.recipe.")
     recipe["epochs"] = shown(record.epochs)
     root = record.config.get("dataset.root") if record.dataset == "folder" else None
-    return (record.dataset, root, images, recipe)
+    started = record.config.get(f"{'teacher' if record.student is None else 'student'}.pretrained") or False
+    return (record.dataset, root, images, recipe, started)
 
 
 def _group(config: FlatConfig, prefix: str) -> dict[str, str]:

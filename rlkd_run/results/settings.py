@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 FlatConfig = Mapping[str, object]
 """Dotted key -> value; a list is a value."""
@@ -40,6 +40,9 @@ EFFECTIVE_WITH: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 """Group -> the choices (key, value) of which one must be made, or the group has no effect."""
 
+# What decides nothing where a teacher's weights are given. Runs that have it are told from those by the weights.
+_OF_TRAINED_TEACHER = ("teacher.recipe.", "teacher.seed", "teacher.objective", "teacher.nasty")
+
 # Keys whose values follow another's unless set. Where they do, naming them beside it says nothing more.
 _LEADER_OF = {
     "recipe.milestones": "recipe.epochs",
@@ -55,11 +58,13 @@ _LEADER_OF = {
     "teacher.recipe.milestones": "teacher.recipe.epochs",
 }
 
-# What names the networks of a run, and the weights that methods choose by the pair.
+# What names the networks of a run; and the weights that a method chooses by them, unless somebody sets others.
 _OF_NETWORKS = frozenset(
-    {"method.alpha", "method.beta", "teacher.nasty.adversary"}
+    {"teacher.nasty.adversary"}
     | {f"{role}.{key}" for role in ("teacher", "student") for key in ("source", "model", "pretrained", "checkpoint")}
 )
+
+_BY_NETWORKS = {"dkd": ("method.beta",), "dtkd": ("method.alpha", "method.beta")}
 
 # What a teacher that is trained has elsewhere: in `teacher.recipe`, or as the seed of its run.
 _NOT_OF_TEACHER = frozenset(
@@ -115,14 +120,18 @@ def settled(config: FlatConfig) -> FlatConfig:
     return _strong(_effective(config))
 
 
-def beyond_networks(config: FlatConfig) -> FlatConfig:
-    """`settled` without the networks and what follows them, so that runs of different pairs can be held together."""
-    own_rate = config.get("recipe.lr") == config.get("student.lr")
-    return {
-        key: value
-        for key, value in settled(config).items()
-        if key not in _OF_NETWORKS and not (key == "recipe.lr" and own_rate)
-    }
+def beyond_networks(config: FlatConfig, departures: Container[str]) -> FlatConfig:
+    """`settled` without the networks and what follows them, so that runs of different pairs can be held together.
+
+    Args:
+        config: of a run.
+        departures: keys whose values are not those that its choices come with: they follow nothing.
+    """
+    follow = set(_BY_NETWORKS.get(str(config.get("method.name")), ()))
+    if config.get("recipe.lr") == config.get("student.lr") and "student.lr" not in departures:
+        follow.add("recipe.lr")
+    left_out = _OF_NETWORKS | {key for key in follow if key not in departures}
+    return {key: value for key, value in settled(config).items() if key not in left_out}
 
 
 def of_teacher(config: FlatConfig) -> FlatConfig:
@@ -141,6 +150,8 @@ def differing(configs: Sequence[FlatConfig]) -> list[str]:
 
 def _effective(config: FlatConfig) -> FlatConfig:
     full = {**NEUTRAL, **config}
+    if full.get("teacher.checkpoint") is not None:
+        full = {key: value for key, value in full.items() if not key.startswith(_OF_TRAINED_TEACHER)}
     idle = tuple(
         group
         for group, choices in EFFECTIVE_WITH.items()
@@ -158,8 +169,11 @@ def _strong(config: FlatConfig) -> FlatConfig:
 
 
 def _unequal(configs: Sequence[FlatConfig]) -> list[str]:
-    everything = sorted({key for config in configs for key in config})
-    return [key for key in everything if len({shown(c[key]) if key in c else None for c in configs}) > 1]
+    def differs(key: str) -> bool:
+        having = [config for config in configs if key in config or not key.startswith(_OF_TRAINED_TEACHER)]
+        return len({shown(config[key]) if key in config else None for config in having}) > 1
+
+    return [key for key in sorted({key for config in configs for key in config}) if differs(key)]
 
 
 def _follows(key: str, configs: Sequence[FlatConfig]) -> bool:

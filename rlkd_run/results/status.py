@@ -1,20 +1,17 @@
-"""Where the runs of a sweep stand, also while it runs: read from their folders and its queue, without torch."""
+"""Where a run stands, also while it runs: read from its folder, without torch."""
 
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
 from rlkd_run.locks import is_locked
-from rlkd_run.queue_files import QUEUE, lock_file, queued, worked_on
+from rlkd_run.queue_files import lock_file, worked_on
 from rlkd_run.record import LOCK
 from rlkd_run.results.fields import Fields, RecordError
-from rlkd_run.results.folders import RESULT, STATUS, find_runs
-from rlkd_run.results.notices import Tell, tell_on_stderr
+from rlkd_run.results.folders import RESULT, STATUS
 
 STATES = ("finished", "running", "failed", "interrupted", "stopped", "waiting", "unreadable")
 """stopped: it says that it runs, and no process does; waiting: it is queued and has not begun."""
@@ -89,47 +86,3 @@ def _time(text: object) -> datetime | None:
         return datetime.fromisoformat(text) if isinstance(text, str) else None
     except ValueError:
         return None
-
-
-def standings(folders: Sequence[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> list[Standing]:
-    """Look at every run in `folders` and below, and at every job that a sweep has queued there.
-
-    Args:
-        folders: run folders, or folders of them at any depth.
-        tell: receives one sentence on every folder that cannot be listed.
-
-    Raises:
-        ConfigError: one of `folders` does not exist.
-    """
-    found = {path.resolve(): path for path in find_runs(folders, tell=tell)}
-    for root in map(Path, folders):
-        for queue in sorted(root.glob(f"**/{QUEUE}")):
-            for folder in queued(queue.parent):
-                found.setdefault(folder.resolve(), folder)
-    return sorted(map(standing, found.values()), key=lambda one: (STATES.index(one.state), str(one.folder)))
-
-
-def status_report(folders: Sequence[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> str:
-    """Write down where every run in `folders` stands: how many are in each state, then those without a result.
-
-    Raises:
-        ConfigError: one of `folders` does not exist.
-    """
-    found = standings(folders, tell=tell)
-    if not found:
-        return "no runs"
-    counts = Counter(one.state for one in found)
-    lines = [f"{len(found)} runs: " + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])]
-    now = datetime.now(timezone.utc)
-    for one in found:
-        if one.state != "finished":
-            lines.append(f"  {one.state:<11}  {one.folder}" + _after(one, now))
-    return "\n".join(lines)
-
-
-def _after(one: Standing, now: datetime) -> str:
-    words = [one.detail] if one.detail else []
-    if one.updated is not None and one.updated.tzinfo is not None:
-        minutes = max(0, round((now - one.updated).total_seconds() / 60))
-        words.append(f"{minutes} min ago" if minutes < 120 else f"{minutes // 60} h ago")
-    return f"  ({', '.join(words)})" if words else ""

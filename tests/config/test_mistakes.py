@@ -37,6 +37,10 @@ def test_all_problems_at_once() -> None:
         (["agent.t_min=11"], "agent.t_min=11.0 must not be greater than agent.t_max=10.0."),
         (["agent.reward=loss"], "agent.reward=loss is not a choice; did you mean loss_drop?"),
         (["runtime.device=gpu"], "runtime.device=gpu is not a choice; valid: auto, cpu, cuda"),
+        (
+            ["method=glob(*kd)"],
+            "method=glob(*kd) asks for all that fit a pattern; name them, with commas between them.",
+        ),
         (["runtime.compile=true"], "runtime.compile must be one of none, teacher, all, not True."),
         (["agent.state=3"], "agent.state must be a group of keys, not 3."),
         (

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 from forked import Forked
-from safetensors.torch import load_file
-from support import TINY, Ended
+from safetensors.torch import load_file, save_file
+from support import TINY, Ended, save_untrained_teacher
 
 from rlkd_run.results.epochs import read_epochs
 
@@ -216,7 +216,25 @@ def test_evaluate_goes_on_without_the_teacher(rlkd_run: Callable[..., Ended]) ->
     ended = rlkd_run("task=evaluate", f"run={run_folder()}")
     assert ended.code == 0, ended.err
     (teacher,) = Path("outputs/teachers").iterdir()
-    assert f"no weights in {teacher}: not measured" in ended.out
+    assert f"teacher   not measured: no weights in {teacher}\nstudent   resnet8: " in ended.out
+
+
+def test_evaluate_does_not_measure_another_teacher(rlkd_run: Callable[..., Ended]) -> None:
+    save_untrained_teacher()
+    given = Path("teacher.safetensors")
+    rlkd_run(*TINY, f"teacher.checkpoint={given}", "temperature=fixed")
+    whole = rlkd_run("task=evaluate", f"run={run_folder()}")
+    assert "\nteacher   resnet14: " in whole.out
+    weights = load_file(given)
+    save_file({name: value * 1.5 for name, value in weights.items()}, given)
+    others = rlkd_run("task=evaluate", f"run={run_folder()}")
+    told = f"teacher   not measured: {given} holds other weights now than when the run learnt from them\n"
+    assert others.out == whole.out.replace("student ", f"{told}student ").replace(whole.out.split("\n")[-3] + "\n", "")
+    assert set(json.loads((run_folder() / "evaluation.json").read_text())) == {"student"}
+    given.write_bytes(given.read_bytes()[:5000])
+    damaged = rlkd_run("task=evaluate", f"run={run_folder()}")
+    assert damaged.code == 0
+    assert f"teacher   not measured: teacher.checkpoint: {given} is truncated" in damaged.out
 
 
 def test_onnx_gives_the_same_logits(rlkd_run: Callable[..., Ended], recwarn: pytest.WarningsRecorder) -> None:

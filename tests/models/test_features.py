@@ -313,9 +313,10 @@ def test_only_full_batches_of_a_network_without_features_are_compiled(monkeypatc
     model = zoo().eval()
     images = torch.randn(8, 3, 16, 16)
     with Network(model) as network, Network(model, Needs(penultimate=True)) as hooked:
-        network.compile(8)
+        network.compile(8, 4)
         hooked.compile(8)
         outputs = [network(images).logits, network(images[:3]).logits, hooked(images).logits]
-    assert sizes == [8]
+        network(images[:4])
+    assert sizes == [8, 4]
     assert torch.equal(outputs[0], outputs[2])
     torch.testing.assert_close(outputs[1], outputs[0][:3])

@@ -281,6 +281,12 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
         ),
         ({"dataset": "digits", "config.runtime.teacher_cache_precision": "fp16"}, []),
         ({"config.select_on_test": True}, [("select_on_test", "true", "false")]),
+        ({"config.teacher.objective": "nasty"}, [("teacher.objective", "nasty", "labels")]),
+        ({"config.teacher.objective": "nasty", "config.teacher.checkpoint": "t.pth"}, []),
+        (
+            {"departures": {"student.lr": [0.1, 0.05]}, "config.student.lr": 0.1, "config.recipe.lr": 0.1},
+            [("recipe.lr", "0.1", "0.05")],
+        ),
         ({"dataset": "digits", "config.select_on_test": True}, [("select_on_test", "true", None)]),
         (
             {

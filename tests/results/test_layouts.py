@@ -81,6 +81,7 @@ def test_students_trained_alone(runs: Path, run_folder: Write, teacher_result: M
     train("b", "vgg8", config__recipe__weight_decay=1e-4)
     train("c", "vgg8", config__dataset__train_limit=1000)
     train("d", "vgg8", config__teacher__objective="nasty")
+    train("started", "vgg8", config__teacher__pretrained=True)
     found = read_report([runs]).markdown()
     assert rows(found)[5] == ["student alone", "69.25 (1)", ""]
     train("e", "vgg8", epochs=20, config__recipe__lr=0.3)  # a teacher is trained at teacher.recipe.lr
@@ -105,7 +106,7 @@ def test_what_differs_between_the_columns_of_a_row_is_said(run_folder: Write, re
         values = result({**names, "identity.cell": teacher + temperature, **own}, dataset="cifar10")
         run_folder(teacher + temperature, {**values, "temperature": temperature})
 
-    follows = {"student__lr": 0.01, "recipe__lr": 0.01, "method__beta": 8.0}
+    follows = {"student__lr": 0.01, "recipe__lr": 0.01}
     put("resnet56", "resnet20", "fixed")
     put("vgg13", "mobilenet_v2", "fixed", **follows)
     put("resnet56", "resnet20", "rlkd", agent__t_max=20)

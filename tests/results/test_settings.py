@@ -5,6 +5,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from omegaconf import MISSING
 
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
@@ -74,5 +75,22 @@ def test_groups_without_effect_and_missing_options_tell_nothing() -> None:
 
 def test_a_rate_that_follows_the_student_goes_with_the_networks() -> None:
     slow = {"student.model": "shufflenet_v1", "student.lr": 0.01, "recipe.lr": 0.01}
-    assert "recipe.lr" not in beyond_networks(slow)
-    assert beyond_networks({**slow, "recipe.lr": 0.05})["recipe.lr"] == 0.05
+    assert "recipe.lr" not in beyond_networks(slow, ())
+    assert beyond_networks({**slow, "recipe.lr": 0.05}, ())["recipe.lr"] == 0.05
+    assert beyond_networks(slow, ["student.lr"])["recipe.lr"] == 0.01
+
+
+@pytest.mark.parametrize(("method", "follows"), [("dkd", True), ("dtkd", True), ("kd", False), ("mine", False)])
+def test_a_weight_that_a_method_chooses_by_the_networks_goes_with_them(method: str, follows: bool) -> None:
+    config = {"method.name": method, "method.beta": 8.0}
+    assert ("method.beta" not in beyond_networks(config, ())) is follows
+    assert beyond_networks(config, ["method.beta"])["method.beta"] == 8.0
+
+
+def test_what_a_given_teacher_was_not_trained_with_tells_nothing() -> None:
+    given = {"teacher.checkpoint": "t.pth", "teacher.seed": 1, "teacher.recipe.lr": 0.1, "teacher.objective": "nasty"}
+    trained = {"teacher.checkpoint": None, "teacher.seed": 0, "teacher.recipe.lr": 0.05}
+    assert settings_of([given, {**given, "teacher.recipe.lr": 0.2}], ["a", "b"]) == [("cell=a",), ("cell=b",)]
+    assert settings_of([given, trained], ["a", "b"]) == [("teacher.checkpoint=t.pth",), ("teacher.checkpoint=null",)]
+    first, second = settings_of([trained, {**trained, "teacher.seed": 4}], ["a", "b"])
+    assert (first, second) == (("teacher.seed=0",), ("teacher.seed=4",))

@@ -203,6 +203,27 @@ def test_only_students_of_the_same_weights_are_compared(
     assert [(one.baseline, one.seeds) for one in compared()] == [("random", 5)]
 
 
+def test_a_given_teacher_is_its_weights_wherever_they_lie(
+    put: Callable[..., None], compared: Callable[..., list[Comparison]]
+) -> None:
+    put("rlkd", RLKD, teacher__sha256="aa", config__teacher__checkpoint="one.pth", config__teacher__seed=7)
+    put("fixed", FIXED, teacher__sha256="aa", config__teacher__checkpoint="other/two.pth")
+    put("random", FIXED, teacher__sha256="bb", config__teacher__checkpoint="one.pth")
+    assert [(one.baseline, one.seeds) for one in compared()] == [("fixed", 5)]
+
+
+def test_weights_that_somebody_set_for_one_pair_are_not_pooled_with_those_of_another(
+    put: Callable[..., None], compared: Callable[..., list[Comparison]]
+) -> None:
+    dkd = {"method": "dkd", "config__method__name": "dkd"}
+    for policy, gain in (("fixed", 0.0), ("rlkd", 1.0)):
+        put(policy, (70.0 + gain, 71.0 + gain), **dkd, config__method__beta=2.0)
+        put(policy, (60.0 + gain, 62.0 + gain), "", "resnet32x4-resnet8x4", **dkd, config__method__beta=8.0)
+        own = {"config__method__beta": 9.0, "departures": {"method.beta": [9.0, 2.0]}}
+        put(policy, (50.0 + gain, 52.0 + gain), "", "vgg13-vgg8", **dkd, **own)
+    assert sorted(len(one.pairs) for one in compared()) == [1, 2]
+
+
 def test_what_has_no_partner_is_counted(put: Callable[..., None], tmp_path: Path) -> None:
     put("rlkd", RLKD)
     put("fixed", (*FIXED, 75.0, 76.0))

@@ -67,6 +67,17 @@ def test_a_whole_sweep(
     assert lines[8].startswith(f"  unreadable   {outputs}/odd  (")
 
 
+def test_a_result_that_is_of_no_use_finishes_nothing(
+    run_folder: Write, status_folder: Write, result: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = run_folder("done", result()).parent
+    (status_folder("cut", state="finished") / "result.json").write_text('{"schema": ')
+    assert main(["--status", str(outputs)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "2 runs: 1 finished, 1 unreadable"
+    assert second.startswith(f"  unreadable   {outputs}/cut  ({outputs}/cut/result.json cannot be used, as ")
+
+
 def test_a_folder_without_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--status", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "no runs\n"
