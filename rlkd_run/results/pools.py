@@ -140,7 +140,8 @@ def _settled(record: Record) -> FlatConfig:
 
 
 def _beyond_networks(record: Record) -> FlatConfig:
-    return beyond_networks(record.config, record.departures)
+    """A given teacher counts as one that is trained, so that pairs with and without one can be pooled."""
+    return beyond_networks({**record.config, "teacher.checkpoint": None}, record.departures)
 
 
 def _temperature(record: Record) -> FlatConfig:

@@ -40,7 +40,7 @@ EFFECTIVE_WITH: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 """Group -> the choices (key, value) of which one must be made, or the group has no effect."""
 
-# What decides nothing where a teacher's weights are given. Runs that have it are told from those by the weights.
+# What decides nothing where a teacher's weights are given: it is no difference to a run whose teacher was trained.
 _OF_TRAINED_TEACHER = ("teacher.recipe.", "teacher.seed", "teacher.objective", "teacher.nasty")
 
 # Keys whose values follow another's unless set. Where they do, naming them beside it says nothing more.

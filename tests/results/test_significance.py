@@ -206,10 +206,14 @@ def test_only_students_of_the_same_weights_are_compared(
 def test_a_given_teacher_is_its_weights_wherever_they_lie(
     put: Callable[..., None], compared: Callable[..., list[Comparison]]
 ) -> None:
-    put("rlkd", RLKD, teacher__sha256="aa", config__teacher__checkpoint="one.pth", config__teacher__seed=7)
+    own = {"config__teacher__recipe": {"lr": 0.05}, "config__teacher__seed": 7}
+    put("rlkd", RLKD, teacher__sha256="aa", config__teacher__checkpoint="one.pth", **own)
     put("fixed", FIXED, teacher__sha256="aa", config__teacher__checkpoint="other/two.pth")
     put("random", FIXED, teacher__sha256="bb", config__teacher__checkpoint="one.pth")
     assert [(one.baseline, one.seeds) for one in compared()] == [("fixed", 5)]
+    for policy, accuracies in (("rlkd", RLKD), ("fixed", FIXED)):  # of a trained teacher
+        put(policy, accuracies, "", "vgg13-vgg8", **own)
+    assert [(one.baseline, len(one.pairs)) for one in compared()] == [("fixed", 2)]
 
 
 def test_weights_that_somebody_set_for_one_pair_are_not_pooled_with_those_of_another(
