@@ -183,7 +183,8 @@ def teacher_for(
         asked = Network(model, network.needs, network.precision)
     device = next(network.model.parameters()).device
     if runtime.compile != "none":
-        asked.compile(loader.batch_size, *(_FILL[device.type][:1] if runtime.teacher_cache == "full" else ()))
+        views_a_step, _ = _FILL[device.type]
+        asked.compile(*{loader.batch_size, views_a_step} if runtime.teacher_cache == "full" else {loader.batch_size})
     if runtime.teacher_cache == "none":
         return LiveTeacher(asked)
     if not _can_be_kept(network.needs):
