@@ -79,9 +79,10 @@ def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Modul
                 image_size=dataset.image_shape[1:],
             )
 
-    model, own = network(pretrained=False), None
+    trained, own = find_weights(config) is not None, None
+    model = network(pretrained=config.teacher.pretrained and not trained)
     if config.teacher.pretrained:
-        if is_published(config, model, dataset) or find_weights(config) is None:
+        if trained and is_published(config, model, dataset):  # by an earlier version, to no end
             model = network(pretrained=True)
         own = native_normalisation(model)
     elif config.teacher.checkpoint is not None:
