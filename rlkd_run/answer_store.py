@@ -171,7 +171,7 @@ class AnswerStore:
         return {name: values[keys].float() for name, values in self._values.items()}
 
     def on_device(self, device: torch.device) -> dict[str, Tensor]:
-        """All rows, copied to a device."""
+        """All rows, copied to a device in the precision that they are kept in."""
         self._advise("MADV_SEQUENTIAL")
         copies = {name: values.to(device) for name, values in self._values.items()}
         self._advise("MADV_RANDOM")

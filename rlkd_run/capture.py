@@ -180,10 +180,9 @@ class CapturedSteps:
         try:
             replay = self._recorder.record(work)
         except RuntimeError as error:
-            cause = error.__context__ or error  # of a capture that broke off, torch says last that it did
-            reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-            print(f"capture   not possible ({reason}): steps are done one by one", flush=True)
+            print(f"capture   not possible ({_reason(error)}): steps are done one by one", flush=True)
             self.refused = True
+        if self.refused:  # not within the handler: the error holds all tensors of the step that broke off
             objective.restore(before)
             self._recorder.warm_up(work)
             return
@@ -191,3 +190,9 @@ class CapturedSteps:
         assert after is not None
         kind.captured = replay, before, after
         replay()
+
+
+def _reason(error: RuntimeError) -> str:
+    """Why a capture broke off, in a line; torch says last that it did."""
+    cause = error.__context__ or error
+    return (str(cause).strip() or type(cause).__name__).splitlines()[0]

@@ -21,7 +21,7 @@ from rlkd_run.contract import built
 from rlkd_run.data.dataset import Dataset, fingerprint_of, images_record, open_dataset
 from rlkd_run.departures import departures
 from rlkd_run.device import channels_last, describe, prepare
-from rlkd_run.errors import about
+from rlkd_run.errors import ConfigError, about
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.files import writing
 from rlkd_run.fit import Fit, evaluations
@@ -82,6 +82,8 @@ def distillation(
     code = own_code(config)  # now: it is about to be imported, and a teacher may take hours
     probe_images = _probe_images(config)
     dataset = common.once(("data", probe_images), lambda: open_data(config, device))
+    if probe_images and dataset.probe_batch() is None:
+        raise ConfigError(f"agent.reward=probe: dataset={config.dataset.name} sets no probe images aside.")
     # Everything is put together before a teacher is trained, so that a mistake costs no teacher.
     teaching = taught_by(config)
     teacher = common.once("network", lambda: teachers.build(teaching, dataset, device))
@@ -130,8 +132,6 @@ def distillation(
         )
         if config.runtime.compile == "all":
             objective.student.compile(config.recipe.batch_size)
-        if probe_images:
-            dataset.probe_batch()  # some data sets read it at the first call, which no step shall wait for
         yield
         with common.stopping() as stop:
             yield from fit.steps(stop)

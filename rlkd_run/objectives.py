@@ -190,6 +190,7 @@ class Distillation(Supervised):
             step,
             position,
             raw=(teacher.logits, student.logits),
+            may_be_repeated=self.policy.situation is not None,
         )
         temperatures = check_temperatures(self.policy, self.policy.temperatures(observation), len(batch.target))
         shown = WatchedTemperatures(*temperatures) if self._watched else temperatures

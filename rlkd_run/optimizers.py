@@ -7,6 +7,7 @@ compiler: seconds at the start of every process, for a program that compiles not
 from __future__ import annotations
 
 import inspect
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
@@ -28,6 +29,16 @@ class SGD(_Plain, torch.optim.SGD):
 
 
 class Adam(_Plain, torch.optim.Adam):
-    """`torch.optim.Adam`; its steps record no graph."""
+    """`torch.optim.Adam`; its steps record no graph.
+
+    Whether they can be captured depends on the device, so a state that comes from another one does not decide it.
+    """
 
     step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        capturable = [group["capturable"] for group in self.param_groups]
+        super().load_state_dict(state_dict)
+        for group, own in zip(self.param_groups, capturable, strict=True):
+            group["capturable"] = own

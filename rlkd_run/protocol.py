@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from rlkd_run.errors import ConfigError
+
 
 class Mix(NamedTuple):
     """The second label of mixed images (RLKD's exploration).
@@ -133,10 +135,10 @@ class Observation:
         target: [B] int64.
         index: [B] int64.
         mix: as `Batch.mix`.
-        epoch: from 1.
-        step: position of the batch in its epoch, from 0.
-        position: the same on the device, [1] int64, where the step is captured; None elsewhere.
+        position: of the batch in its epoch, from 0, on the device, [1] int64, where the step is captured; None
+            elsewhere.
         raw: the logits as the networks gave them, teacher's and student's; None: they are those above.
+        may_be_repeated: whether the policy has a `situation`, so that a GPU may repeat the step as it is now.
     """
 
     teacher_logits: Tensor
@@ -144,14 +146,41 @@ class Observation:
     target: Tensor
     index: Tensor
     mix: Mix | None
-    epoch: int
-    step: int
+    _epoch: int
+    _step: int
     position: Tensor | None = None
     raw: tuple[Tensor, Tensor] | None = None
+    may_be_repeated: bool = False
+
+    @property
+    def epoch(self) -> int:
+        """From 1.
+
+        Raises:
+            ConfigError: the step may be repeated, in other epochs as well.
+        """
+        return self._unless_repeated(self._epoch, "epoch", "keep what begin_epoch is told in a tensor")
+
+    @property
+    def step(self) -> int:
+        """Position of the batch in its epoch, from 0.
+
+        Raises:
+            ConfigError: the step may be repeated for other batches as well.
+        """
+        return self._unless_repeated(self._step, "step", "have observation.row_of take what was drawn for a step")
+
+    def _unless_repeated(self, number: int, name: str, instead: str) -> int:
+        if self.may_be_repeated:
+            raise ConfigError(
+                f"A temperature policy that has a situation must not read observation.{name}, which stays as it is "
+                f"where a GPU repeats captured steps: {instead}, or leave situation out."
+            )
+        return number
 
     def row_of(self, drawn: Tensor) -> Tensor:
         """What was drawn for this step and its b instances: [b] of [steps, B]."""
-        row = drawn[self.step] if self.position is None else drawn.index_select(0, self.position)[0]
+        row = drawn[self._step] if self.position is None else drawn.index_select(0, self.position)[0]
         return row[: self.target.shape[0]]
 
 

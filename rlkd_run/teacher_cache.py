@@ -108,7 +108,7 @@ class CachedTeacher:
         if batch.views is None:
             return self.network(batch.images)
         if self._resident is not None:
-            return _outputs({name: rows[batch.views.device] for name, rows in self._resident.items()})
+            return _outputs({name: rows[batch.views.device].float() for name, rows in self._resident.items()})
         keys = batch.views.host
         known = torch.ones(len(keys), dtype=torch.bool) if self._complete else self._store.known(keys)
         missing, found = (~known).nonzero().flatten(), known.nonzero().flatten()

@@ -59,8 +59,8 @@ def observation(agent: Agent, step: int, size: int = 64, **changes: Any) -> Obse
         "target": torch.randint(CLASSES, (size,), generator=generator),
         "index": torch.randperm(IMAGES, generator=generator)[:size],
         "mix": None,
-        "epoch": agent.epoch,
-        "step": step,
+        "_epoch": agent.epoch,
+        "_step": step,
     }
     return Observation(**(fields | changes))
 

@@ -160,6 +160,35 @@ def test_what_cannot_be_captured_is_done_as_it_is(capsys: pytest.CaptureFixture[
     assert said.startswith("capture   not possible (operation not permitted when stream is capturing): steps are done ")
 
 
+def test_a_step_that_broke_off_is_gone_before_it_is_done_again() -> None:
+    """Most of a GPU's memory may be what it held, and running out of that why it broke off."""
+
+    class Activations:
+        pass
+
+    made: list[weakref.ref[Activations]] = []
+    alive: list[int] = []
+
+    def work() -> None:
+        alive.append(sum(one() is not None for one in made))
+        activations = Activations()
+        made.append(weakref.ref(activations))
+        if len(made) == CapturedSteps.WARM_UPS + 1:
+            raise torch.OutOfMemoryError("out of memory")
+
+    class Nothing:
+        situation = Situation()
+
+        def restore(self, situation: Situation) -> None:
+            pass
+
+    steps = CapturedSteps(Tape())
+    for _ in range(3):
+        steps.run(Nothing(), (), work)
+    assert steps.refused
+    assert alive == [0, 0, 0, 0]
+
+
 def test_the_tape_refuses_what_a_gpu_refuses() -> None:
     for work in (lambda: torch.ones(2).sum().item(), lambda: torch.tensor(2.0), lambda: torch.ones(2).nonzero()):
         with pytest.raises(RuntimeError, match="not permitted"):

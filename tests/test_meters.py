@@ -27,6 +27,17 @@ def test_means_weigh_by_images_and_survive_a_checkpoint() -> None:
     assert again.read() == {}
 
 
+def test_a_constant_temperature_has_no_spread_however_long_the_epoch() -> None:
+    meter = EpochMeter(CPU)
+    temperature = torch.tensor(7.9)
+    for _ in range(5005):
+        meter.add({"t_mean": temperature, "t_square": temperature.square()}, 256)
+        meter.count(256)
+    means = with_spread(meter.read())
+    assert means["t_mean"] == pytest.approx(7.9, rel=1e-6)
+    assert means["t_std"] < 2e-3
+
+
 def test_readout_keeps_its_pace() -> None:
     readout = Readout(CPU, seconds=1000)
     assert readout.poll() is None

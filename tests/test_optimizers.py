@@ -30,6 +30,23 @@ def test_steps_and_state_are_torchs(name: str) -> None:
     assert ends[0][1] == ends[1][1]
 
 
+def test_whether_it_can_be_captured_is_its_own_and_not_the_files() -> None:
+    states = {}
+    for capturable in (False, True):
+        weight = torch.nn.Parameter(torch.ones(3))
+        adam = optimizers.Adam([weight], lr=0.1, fused=True)
+        adam.param_groups[0]["capturable"] = capturable  # as on a GPU; a CPU knows no other way to make one
+        weight.square().sum().backward()
+        adam.step()
+        states[capturable] = adam, adam.state_dict()
+    for capturable, (adam, own) in states.items():
+        _, other = states[not capturable]
+        adam.load_state_dict({**other, "param_groups": [{**other["param_groups"][0], "lr": 0.2}]})
+        assert adam.param_groups[0]["capturable"] is capturable
+        assert adam.param_groups[0]["lr"] == 0.2
+        assert own["param_groups"][0]["capturable"] is capturable
+
+
 def test_a_run_does_not_import_the_compiler() -> None:
     program = (
         "import sys\n"

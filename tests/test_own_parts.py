@@ -19,7 +19,7 @@ from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.errors import ConfigError, RunError
 from rlkd_run.fit import Fit
 from rlkd_run.methods.base import Method, cross_entropy
-from rlkd_run.protocol import Observation, Temperatures
+from rlkd_run.protocol import Observation, Situation, Temperatures
 from rlkd_run.record import RunFolder
 from rlkd_run.temperature.base import Policy
 from rlkd_run.training import Trainer
@@ -215,3 +215,23 @@ def test_a_method_that_reads_no_temperature_is_told_of_its_flag_once(
     notes = [line for line in capsys.readouterr().out.splitlines() if "uses_temperature=False" in line]
     assert len(notes) == is_told
     assert all(line.startswith(f"note      {__name__}.method_that_gives.<locals>.Gives reads no") for line in notes)
+
+
+class Remembering(Own):
+    """Reads numbers that a GPU would repeat with the step."""
+
+    name = "epoch"
+
+    def temperatures(self, observation: Observation) -> Temperatures:
+        return Temperatures.equal(self.raw + getattr(observation, self.name))
+
+
+@pytest.mark.parametrize("name", ["epoch", "step"])
+def test_who_says_that_steps_may_be_repeated_reads_no_number_that_would_be(
+    name: str, trainer_of: Callable[..., Trainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Remembering, "name", name)
+    trainer_of(policy=Remembering).run_epoch(nothing)
+    monkeypatch.setattr(Remembering, "situation", Situation(), raising=False)
+    with pytest.raises(ConfigError, match=f"that has a situation must not read observation.{name}, which stays"):
+        trainer_of(policy=Remembering).run_epoch(nothing)

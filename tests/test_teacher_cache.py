@@ -120,6 +120,24 @@ def test_a_full_cache_needs_no_network_and_ends_in_equal_bits(monkeypatch: pytes
     assert apart(first, weights(resumed)) == 0
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_rows_on_a_device_are_given_as_the_host_gives_them(precision: str) -> None:
+    """A GPU that holds the whole store; here it is the CPU that does."""
+    trainer = make("method=srrl", "temperature=fixed", "runtime.teacher_cache=full",
+                   f"runtime.teacher_cache_precision={precision}")  # fmt: skip
+    answers: Any = trainer.objective.answers  # type: ignore[attr-defined]
+    batch = next(iter(trainer.loader.epoch(1)))
+    assert not answers.on_device
+    expected = answers(batch)
+    answers._resident = answers._store.on_device(CPU)
+    assert answers.on_device
+    found = answers(batch)
+    assert found.penultimate is not None
+    for one, other in ((found.logits, expected.logits), (found.penultimate, expected.penultimate)):
+        assert one.dtype == other.dtype == torch.float32
+        assert torch.equal(one, other)
+
+
 def test_filling_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     full = ["temperature=fixed", "runtime.teacher_cache=full"]
     phases: list[str] = []

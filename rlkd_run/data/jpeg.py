@@ -98,6 +98,8 @@ class JpegDecoder:
             return []
         try:
             return decode(files, self._device)
+        except torch.OutOfMemoryError:  # a RuntimeError too, but none that is a file's fault
+            raise
         except RuntimeError:
             if len(files) == 1:
                 return [None]

@@ -20,6 +20,7 @@ from rlkd_run.data.mixing import check_plan, mixed_labels
 from rlkd_run.data.normalise import Normaliser
 from rlkd_run.data.selection import limited, split_training
 from rlkd_run.data.transfer import upload
+from rlkd_run.errors import ConfigError
 from rlkd_run.protocol import Batch, MixPlan, Views
 from rlkd_run.seeding import derive_seed
 
@@ -49,11 +50,12 @@ class ResidentDataset:
         loading: where they are to live, and how the batches are wanted.
 
     Raises:
-        ConfigError: the options ask for more images than there are.
+        ConfigError: the images or labels are not what `RawImages` says, or the options ask for more than there are.
     """
 
     def __init__(self, options: DatasetOptions, raw: RawImages, loading: Loading) -> None:
         device = loading.device
+        _check(options.name, raw)
         raw = raw._replace(train_labels=raw.train_labels.long(), test_labels=raw.test_labels.long())
         split = split_training(raw.train_labels, options.train_limit, options.val_split, loading.probe_images)
         test = limited(raw.test_labels, options.test_limit, "dataset.test_limit")
@@ -236,6 +238,36 @@ class _PaddedImages:
         choice = torch.arange(batch, device=index.device) + batch * flip
         both = torch.cat((crops, mirrored))
         return torch.index_select(both, 0, choice).view(batch, self.height, self.width, 3)
+
+
+def _check(name: str, raw: RawImages) -> None:
+    # Of floats in [0, 1] the store would keep zeros, and a label too large stops a GPU far from here.
+    classes, size = len(raw.class_names), raw.train_images.shape[1:3]
+    for split, images, labels in (
+        ("train", raw.train_images, raw.train_labels),
+        ("test", raw.test_images, raw.test_labels),
+    ):
+        shape = list(images.shape)
+        if images.dtype != torch.uint8 or len(shape) != 4 or shape[3] != 3:
+            raise ConfigError(
+                f"dataset={name}: {split}_images must be [N, H, W, 3] in uint8, not {shape} in {_name(images)}."
+            )
+        if images.shape[1:3] != size:
+            raise ConfigError(f"dataset={name}: test_images are {shape[1:3]} pixels, train_images {list(size)}.")
+        if labels.shape != images.shape[:1] or labels.is_floating_point():
+            raise ConfigError(
+                f"dataset={name}: {split}_labels must be integers [{shape[0]}], one an image, not "
+                f"{list(labels.shape)} in {_name(labels)}."
+            )
+        if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+            raise ConfigError(
+                f"dataset={name}: {split}_labels are {int(labels.min())} to {int(labels.max())}, where {classes} class "
+                f"names allow 0 to {classes - 1}."
+            )
+
+
+def _name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _images_on(device: torch.device, pixels: Tensor, labels: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:

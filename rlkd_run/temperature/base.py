@@ -59,8 +59,8 @@ class Policy:
     def situation(self) -> Situation | None:
         """What Python knows of the policy between two steps; None: its steps must not be captured.
 
-        A policy that says something here keeps whatever a step or an epoch changes in the same tensors all along, and
-        reads the step's number by `Observation.row_of` alone.
+        A policy that says something here keeps whatever a step or an epoch changes in the same tensors all along:
+        the step's number it reads by `Observation.row_of` alone, the epoch's in `begin_epoch`.
         """
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor
 from waiting import NoWaiting
 
 from rlkd_run.data.resident import RawImages, ResidentDataset
+from rlkd_run.errors import ConfigError
 from rlkd_run.protocol import Batch, MixPlan
 
 Resident = Callable[..., ResidentDataset]
@@ -55,6 +57,50 @@ def test_every_image_comes_once_and_the_short_batch_is_kept(resident: Resident, 
     assert torch.equal(index.sort().values, torch.arange(41))
     assert torch.equal(torch.cat([batch.target for batch in batches]), raw.train_labels[index])
     assert all(batch.mix is None for batch in batches)
+
+
+WRONG = {
+    "floats": (
+        {"train_images": torch.rand(41, 8, 8, 3)},
+        "train_images must be [N, H, W, 3] in uint8, not [41, 8, 8, 3] in float32.",
+    ),
+    "grey": (
+        {"test_images": torch.zeros(10, 8, 8, dtype=torch.uint8)},
+        "test_images must be [N, H, W, 3] in uint8, not [10, 8, 8] in uint8.",
+    ),
+    "channels first": (
+        {"train_images": torch.zeros(41, 3, 8, 8, dtype=torch.uint8)},
+        "not [41, 3, 8, 8] in uint8.",
+    ),
+    "another size": (
+        {"test_images": torch.zeros(10, 9, 9, 3, dtype=torch.uint8)},
+        "test_images are [9, 9] pixels, train_images [",
+    ),
+    "a label too few": (
+        {"train_labels": torch.zeros(40, dtype=torch.long)},
+        "train_labels must be integers [41], one an image, not [40] in int64.",
+    ),
+    "labels in floats": (
+        {"test_labels": torch.zeros(10)},
+        "test_labels must be integers [10], one an image, not [10] in float32.",
+    ),
+    "labels from one": (
+        {"train_labels": torch.arange(41) % 4 + 1},
+        "train_labels are 1 to 4, where 4 class names allow 0 to 3.",
+    ),
+    "a negative label": (
+        {"test_labels": torch.arange(10) % 4 - 1},
+        "test_labels are -1 to 2, where 4 class names allow 0 to 3.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "sentence"), WRONG.values(), ids=WRONG)
+def test_what_is_no_such_data_set_is_one_sentence(
+    fields: dict[str, Tensor], sentence: str, resident: Resident, raw: RawImages
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        resident(images=raw._replace(**fields))
 
 
 @pytest.mark.parametrize("width", [torch.int32, torch.uint8])
