@@ -27,6 +27,7 @@ from rlkd_run.agent.returns import advantages, returns_to_go
 from rlkd_run.agent.reward import BatchReward, RunningMoments, epoch_factor
 from rlkd_run.agent.rollout import Rollout, Transitions
 from rlkd_run.agent.state import Beliefs, StateFeatures
+from rlkd_run.borrowed_stream import borrowed_stream
 from rlkd_run.config.agent import AgentOptions
 from rlkd_run.protocol import Feedback, MixPlan, Observation, Situation
 from rlkd_run.seeding import derive_seed
@@ -63,12 +64,10 @@ class Agent:
         self.seed, self.device = seed, device
 
         self.features = StateFeatures(options.state.features, options.state.margin, num_classes)
-        global_stream = torch.default_generator.get_state()
-        torch.default_generator.manual_seed(derive_seed(seed, "agent", "weights"))
-        self.actor = Actor(len(self.features), options.hidden, options.mean_bound, options.log_std_start).to(device)
-        self.critic = Critic(len(self.features), options.hidden).to(device)
-        self.calibrator = Calibrator(options.calibration, len(self.features), device)
-        torch.default_generator.set_state(global_stream)
+        with borrowed_stream(derive_seed(seed, "agent", "weights")):
+            self.actor = Actor(len(self.features), options.hidden, options.mean_bound, options.log_std_start).to(device)
+            self.critic = Critic(len(self.features), options.hidden).to(device)
+            self.calibrator = Calibrator(options.calibration, len(self.features), device)
 
         self.ppo = PPO(self.actor, self.critic, options.ppo)
         self.rollout = Rollout(options.rollout_steps, batch_size, len(self.features), device)

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
+from rlkd_run.borrowed_stream import borrowed_stream
 from rlkd_run.config.datasets import FolderOptions
 
 _Pixels = TypeVar("_Pixels", Image.Image, Tensor)
@@ -40,9 +41,7 @@ class Crops:
         """A random crop of an image, of which only the size matters, and a flip; None without a seed."""
         if seed is None:
             return None
-        # The transform draws from torch's global generator; whoever else uses it in this process must not notice.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with borrowed_stream(seed):
             box = self._random.make_params([image])
             return Cut(**box, flip=self._flip and torch.rand(1).item() < 0.5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rlkd_run.borrowed_stream import borrowed_stream
 from rlkd_run.config.temperatures import CTKDInstanceOptions
 from rlkd_run.protocol import Observation
 from rlkd_run.seeding import derive_seed
@@ -23,12 +24,9 @@ class InstanceCTKD(AdversarialTemperature):
 
     def __init__(self, options: CTKDInstanceOptions, setting: PolicySetting) -> None:
         super().__init__(options, setting)
-        # A stream of its own: the random numbers of nobody else may depend on which policy runs.
-        stream = torch.default_generator.get_state()
-        torch.default_generator.manual_seed(derive_seed(setting.config.seed, "temperature", "weights"))
-        last = nn.Linear(options.hidden, 1)
-        self.module = nn.Sequential(nn.Linear(2 * setting.num_classes, options.hidden), nn.ReLU(), last)
-        torch.default_generator.set_state(stream)
+        with borrowed_stream(derive_seed(setting.config.seed, "temperature", "weights")):
+            last = nn.Linear(options.hidden, 1)
+            self.module = nn.Sequential(nn.Linear(2 * setting.num_classes, options.hidden), nn.ReLU(), last)
         nn.init.constant_(last.bias, options.initial)
         self.module.to(setting.device)
 
