@@ -1,4 +1,4 @@
-"""Where a run's method, temperature, agent and student are not what the yaml files that it chose say."""
+"""Where a run's method, temperature, agent and student are not what the shipped yaml files say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from typing import Any
 
-from rlkd_run.config.composition import compose_one
+from rlkd_run.config.composition import compose_one, config_folder
 from rlkd_run.config.identity import relevant
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
@@ -18,29 +18,44 @@ _GROUPS = ("dataset", "teacher", "student", "method", "temperature", "agent", "r
 def departures(config: RunConfig) -> dict[str, list[Any]] | None:
     """Compare with what the same choices compose to when nothing else is said.
 
-    What follows other options (the agent's schedule the epochs, a weight the networks) follows them there as well.
+    A yaml of the user's own is held against the shipped one of what it configures, e.g. `method/kd.yaml` where it says
+    ``name: kd``; where there is none, a class of the user's own, nothing departs from anything. What follows other
+    options (the agent's schedule the epochs, a weight the networks) follows them there as well.
 
     Returns:
-        Dotted key -> its value and the yaml's; None where the choices do not compose by themselves, as those of the
-        user's own folders.
+        Dotted key -> its value and the yaml's; None where the shipped choices do not compose by themselves.
     """
-    choices = (f"{group}={config.choices[group]}" for group in _GROUPS if group in config.choices)
+    shipped = {group: choice for group in _GROUPS if (choice := _shipped(config, group)) is not None}
     models = [f"teacher.model='{config.teacher.model}'", f"student.model='{config.student.model}'"]
     places = ["dataset.root=."] if hasattr(config.dataset, "root") else []
+    choices = (f"{group}={choice}" for group, choice in shipped.items())
     try:
-        shipped = _composed(
+        expected = _composed(
             (*choices, *models, *places, f"recipe.epochs={config.recipe.epochs}"), tuple(config.plugins)
         )
     except ConfigError:
         return None
     found: dict[str, list[Any]] = {}
     for group in ("method", "temperature", "student", *(["agent"] if config.uses_agent else [])):
-        both = [getattr(run, group) for run in (config, shipped)]
+        if group not in shipped:
+            continue
+        both = [getattr(run, group) for run in (config, expected)]
         here, there = (flatten(dataclasses.asdict(options), f"{group}.") for options in both)
         # A value that stands for nothing is no relevant one, and departs all the same from a yaml that says something.
         keys = {key: None for options in both for key in flatten(relevant(options), f"{group}.")}
         found |= {key: [here.get(key), there.get(key)] for key in keys if here.get(key) != there.get(key)}
     return found
+
+
+def _shipped(config: RunConfig, group: str) -> str | None:
+    """The yaml of a group that a run chose, or else the one of what it configures; None: neither is shipped."""
+    named = {
+        "teacher": (config.teacher.model, config.teacher.source),
+        "student": (config.student.model, config.student.source),
+        "agent": ("paper",),
+    }.get(group, (getattr(getattr(config, group), "name", None),))
+    candidates = (config.choices.get(group), *named)
+    return next((one for one in candidates if one and (config_folder() / group / f"{one}.yaml").is_file()), None)
 
 
 @functools.lru_cache(maxsize=32)

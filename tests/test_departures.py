@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 from commands import only
 
+from rlkd_run.config.composition import compose_command
 from rlkd_run.departures import departures
 
 
@@ -35,9 +37,29 @@ def test_changes_are_named_with_both_values() -> None:
     }
 
 
-def test_a_choice_of_somebody_elses_folder_cannot_be_judged() -> None:
-    run = only()
-    assert departures(dataclasses.replace(run, choices={**run.choices, "method": "mine"})) is None
+OWN = {
+    "method": ("name: kd\nce_weight: 0.1\nkl_weight: 0.9\nstandardise: true\n", {"method.standardise": [True, False]}),
+    "agent": ("defaults: [paper, _self_]\nt_max: 20.0\n", {"agent.t_max": [20.0, 10.0]}),
+    "temperature": ("defaults: [fixed, _self_]\n", {}),
+    "student": ("defaults: [/_student@_here_, _self_]\nmodel: mobilenet_v2\nlr: 0.1\n", {"student.lr": [0.1, 0.01]}),
+    "recipe": ("defaults: [cifar, _self_]\nbatch_size: 32\n", {}),  # which tables judge by themselves
+}
+
+
+@pytest.mark.parametrize("group", OWN)
+def test_a_yaml_of_ones_own_is_held_against_the_shipped_one(group: str, tmp_path: Path) -> None:
+    text, expected = OWN[group]
+    (tmp_path / group).mkdir()
+    (tmp_path / group / "mine.yaml").write_text(text)
+    (run,) = compose_command([f"{group}=mine"], config_dirs=[str(tmp_path)]).runs
+    assert departures(run) == expected
+
+
+def test_a_class_of_ones_own_departs_from_nothing_and_the_rest_is_judged() -> None:
+    run = only("agent.t_max=50", "method.kl_weight=2")
+    own = dataclasses.replace(run.method, name="mine")
+    run = dataclasses.replace(run, method=own, choices={**run.choices, "method": "mine"})
+    assert departures(run) == {"agent.t_max": [50.0, 10.0]}
 
 
 @pytest.mark.parametrize(
