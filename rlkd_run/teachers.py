@@ -39,14 +39,13 @@ from rlkd_run.models.weights import load_weights, save_weights, stated_normalisa
 from rlkd_run.nasty import Nasty
 from rlkd_run.objectives import Supervised
 from rlkd_run.record import RunFolder, finished
-from rlkd_run.results.reported import reported_teacher
+from rlkd_run.results.reported import other_teacher, reported_teacher
 from rlkd_run.same_images import check_resumable, check_taught_by
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.teacher_weights import WEIGHTS, find_weights, recorded_hash
 from rlkd_run.training import Trainer
 
-FAR_FROM_LITERATURE = 1.0  # percentage points
 DEVIATIONS = 3  # standard deviations from guessing within which a teacher may know nothing
 
 
@@ -286,15 +285,14 @@ def _objective(
 def warn_if_far(config: RunConfig, dataset: Dataset, measured: Accuracy) -> None:
     """Say so when a teacher is not the one that the literature distils from, or seems to know nothing."""
     name = config.teacher.model
-    literature = reported_teacher(name, dataset.name) if config.teacher.source == "zoo" else None
-    if literature is None:
+    if config.teacher.source != "zoo" or reported_teacher(name, dataset.name) is None:
         if measured.top1 <= guessing_at_most(dataset.num_classes, dataset.num_test):
             print(
                 f"warning   the teacher scores {measured.top1:.2f} % on {dataset.num_test} test images, and guessing "
                 f"among {dataset.num_classes} classes scores as much: its classes may be in another order, its images "
                 "normalised otherwise, its file the wrong one, or its training too short"
             )
-    elif abs(measured.top1 - literature.top1) > FAR_FROM_LITERATURE:
+    elif (literature := other_teacher(name, dataset.name, measured.top1)) is not None:
         print(
             f"warning   the teacher scores {measured.top1:.2f} % on {dataset.num_test} test images; the literature "
             f"reports {literature.top1:.2f} % for {name} ({literature.source}): students' accuracies are not comparable"

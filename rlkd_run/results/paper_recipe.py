@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rlkd_run.results.records import DISTILL, Record
+from rlkd_run.results.reported import other_teacher
 from rlkd_run.results.settings import FlatConfig, shown
 
 Values = Mapping[str, tuple[object, ...]]
@@ -130,6 +131,7 @@ def deviations(record: Record) -> tuple[Deviation, ...]:
         chosen = record.task == DISTILL and config.get("select_on_test")
         return (Deviation("select_on_test", "true", None),) if chosen else ()
     departures: Mapping[str, Sequence[object]] = {}
+    found = [] if epochs == recipe.epochs else [Deviation("recipe.epochs", shown(epochs), shown(recipe.epochs))]
     if record.task == DISTILL:
         expected = {**recipe.everything, **recipe.optimisation}
         choices = {**config, "student.model": record.student}
@@ -147,12 +149,12 @@ def deviations(record: Record) -> tuple[Deviation, ...]:
             if config.get("teacher.recipe.epochs") == recipe.epochs:
                 expected |= _of_teachers(recipe.schedule)
         departures = record.departures
+        found += _of_another_teacher(record)
     else:  # a teacher has epochs, batch size, learning rate and milestones of its own, and the rest from the run
         expected = {key: values for key, values in recipe.everything.items() if key not in _OF_STUDENTS}
         expected |= {key: values for key, values in recipe.teacher.items() if key != "teacher.recipe.epochs"}
         if epochs == recipe.epochs:
             expected |= _of_teachers(recipe.schedule)
-    found = [] if epochs == recipe.epochs else [Deviation("recipe.epochs", shown(epochs), shown(recipe.epochs))]
     found += _judged(config, expected)
     found += [
         Deviation(key, shown(here), shown(there))
@@ -160,6 +162,16 @@ def deviations(record: Record) -> tuple[Deviation, ...]:
         if key not in expected and key != "student.lr"  # which is told as recipe.lr
     ]
     return tuple(found)
+
+
+def _of_another_teacher(record: Record) -> tuple[Deviation, ...]:
+    config, top1 = record.config, record.teacher_top1
+    if top1 is None or config.get("teacher.source") != "zoo" or config.get("dataset.test_limit") is not None:
+        return ()
+    literature = other_teacher(record.teacher, record.dataset, top1)
+    if literature is None:
+        return ()
+    return (Deviation(f"teacher {record.teacher}'s top-1", f"{top1:.2f}", f"{literature.top1:.2f}"),)
 
 
 def _judged(config: FlatConfig, expected: Values) -> tuple[Deviation, ...]:

@@ -18,6 +18,9 @@ CIFAR100, IMAGENET = "cifar100", "imagenet"
 DATASETS = (CIFAR100, IMAGENET)
 """The data sets with numbers here."""
 
+FAR_FROM_LITERATURE = 1.0
+"""Percentage points by which a teacher may miss the literature's accuracy, and be taken for the same one."""
+
 _SOURCES = ("rlkd", "ctkd")
 
 
@@ -61,6 +64,20 @@ def every_reported(pair: str, method: str, temperature: str, dataset: str) -> tu
 def reported_teacher(name: str, dataset: str) -> Reported | None:
     """Look up the accuracy that the literature prints for a teacher, in percent."""
     return _alone().get((dataset, "teacher", name))
+
+
+def other_teacher(name: str, dataset: str, top1: float) -> Reported | None:
+    """What the literature prints for a teacher of the zoo where its accuracy is another one; None where it is not.
+
+    Students of a teacher that is more than `FAR_FROM_LITERATURE` off are not comparable with the literature's.
+
+    Args:
+        name: of the teacher.
+        dataset: its data set.
+        top1: measured on the whole test set, in percent.
+    """
+    literature = reported_teacher(name, dataset)
+    return literature if literature and abs(top1 - literature.top1) > FAR_FROM_LITERATURE else None
 
 
 def reported_student(name: str, dataset: str) -> Reported | None:
