@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +13,7 @@ from typing import Literal
 from rlkd_run.results.apart import row_name, row_settings
 from rlkd_run.results.notices import Tell, tell_on_stderr
 from rlkd_run.results.paper_recipe import Deviation, deviations
-from rlkd_run.results.records import DISTILL, Record
+from rlkd_run.results.records import DISTILL, Accuracy, Record
 from rlkd_run.results.reported import (
     DATASETS,
     Reported,
@@ -53,12 +54,14 @@ class Cell:
         settings: `key=value` of the keys that tell this cell from others, as `apart.row_settings` finds them.
         paper: what the literature reports for it.
         deviations: where it leaves the recipe of the literature, or chose by test accuracy.
+        unlike_repeats: how many runs repeat one of `records` with another accuracy, and are not counted.
     """
 
     records: tuple[Record, ...]
     settings: tuple[str, ...] = ()
     paper: Reported | None = None
     deviations: tuple[Deviation, ...] = ()
+    unlike_repeats: int = 0
 
     @property
     def first(self) -> Record:
@@ -125,19 +128,29 @@ def aggregate(records: Iterable[Record], *, tell: Tell = tell_on_stderr) -> list
         The cells in the paper's order: data set, pair, method, temperature.
     """
     groups: dict[tuple[str | None, ...], dict[int, Record]] = {}
+    unlike: Counter[tuple[str | None, ...]] = Counter()
     for record in records:
-        runs = groups.setdefault((*row_name(record), record.cell), {})
+        name = (*row_name(record), record.cell)
+        runs = groups.setdefault(name, {})
         kept = runs.setdefault(record.seed, record)
         if kept is not record:
-            same = kept.top1 == record.top1
-            equal = "with the same accuracy" if same else f"with {record.top1.best:.2f} for {kept.top1.best:.2f}"
-            tell(f"{record.folder} is not counted: it repeats seed {record.seed} of {kept.folder}, {equal}.")
+            unlike[name] += kept.top1 != record.top1
+            told = _told_apart(record.top1, kept.top1)
+            tell(f"{record.folder} is not counted: it repeats seed {record.seed} of {kept.folder}, {told}.")
     rows = [tuple(runs[seed] for seed in sorted(runs)) for runs in groups.values()]
     settings = row_settings([row[0] for row in rows])
-    return sorted(map(_cell, rows, settings), key=_order)
+    return sorted(map(_cell, rows, settings, (unlike[name] for name in groups)), key=_order)
 
 
-def _cell(records: tuple[Record, ...], settings: tuple[str, ...]) -> Cell:
+def _told_apart(one: Accuracy, other: Accuracy) -> str:
+    if one.best != other.best:
+        return f"with {one.best:.2f} for {other.best:.2f}"
+    if one.last != other.last:
+        return f"with {one.last:.2f} for {other.last:.2f} in its last epoch"
+    return "with the same accuracy"
+
+
+def _cell(records: tuple[Record, ...], settings: tuple[str, ...], unlike_repeats: int) -> Cell:
     record = records[0]
     paper: Reported | None = None
     if record.config.get("dataset.test_limit") is None:
@@ -145,7 +158,7 @@ def _cell(records: tuple[Record, ...], settings: tuple[str, ...]) -> Cell:
             paper = reported(record.pair, record.method or "", record.temperature or "", record.dataset)
         else:
             paper = reported_teacher(record.teacher, record.dataset)
-    return Cell(records, settings, paper, deviations(record))
+    return Cell(records, settings, paper, deviations(record), unlike_repeats)
 
 
 def _order(cell: Cell) -> tuple[object, ...]:

@@ -70,7 +70,7 @@ def against_paper(
         beside: further cells, shown without a difference.
     """
     lines = []
-    sources = listed(dict.fromkeys(f"{paper.source} ({paper.protocol})" for paper in papers))
+    sources = _sources(papers)
     if any(cell.difference(select) is not None for cell in cells):
         lines.append(f"Paper: {sources}. Δ: {select} epoch minus paper, in points.")
     elif any(cell.paper is not None for cell in cells):
@@ -85,6 +85,17 @@ def against_paper(
     shown = (*cells, *beside)
     lines += mixtures("Runs behind one mean", [(cell.name, cell.records) for cell in shown])
     return lines + left_recipe(deviation for cell in shown for deviation in cell.deviations)
+
+
+def _sources(papers: Iterable[Reported]) -> str:
+    """Where numbers come from and of what they are; of which temperatures, where that is not the same for all."""
+    temperatures: dict[str, dict[str, None]] = {}
+    for paper in papers:
+        source = temperatures.setdefault(f"{paper.source} ({paper.protocol})", {})
+        source["no teacher" if paper.temperature is None else paper.temperature] = None
+    if len({tuple(sorted(names)) for names in temperatures.values()}) <= 1:
+        return listed(temperatures)
+    return listed(f"{' and '.join(names)}: {source}" for source, names in temperatures.items())
 
 
 def left_recipe(deviations: Iterable[Deviation]) -> list[str]:

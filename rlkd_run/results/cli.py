@@ -128,7 +128,7 @@ def _table(argv: Sequence[str] | None) -> int:
                 _write(Path(target), _FORMS[form](report))
         print(_FORMS[printed[0]](report) if printed else report.markdown(), flush=True)
     finally:  # below the table, where both are on a terminal
-        for notice in told:
+        for notice in dict.fromkeys(told):  # the page and the pictures may both have something to say of a file
             tell_on_stderr(notice)
     return 0
 

@@ -26,6 +26,8 @@ _SPECIAL = {
     "|": r"\textbar{}",
     "[": "{[}",  # after \\ a bracket would be taken for an argument
     "]": "{]}",
+    "`": "{}`",  # with a mark before it, it would be the Spanish one
+    '"': "''",
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
     "√": r"$\surd$",
@@ -43,6 +45,9 @@ _CHARACTERS, _LINES = 60, 40
 _MINUS = re.compile(r"(?<![\w.}])-(?=\d)")
 """A hyphen that stands before a number, and after none and no name."""
 
+_HYPHENS = re.compile(r"-(?=-)")
+"""One of several, which would become a dash."""
+
 
 def latex(tables: Iterable[Table]) -> str:
     """Write tables down, each as a `table` float that shrinks where it is wider than the text or higher than a page."""
@@ -52,7 +57,7 @@ def latex(tables: Iterable[Table]) -> str:
 def escaped(text: str) -> str:
     """Text that LaTeX prints as it stands; what pdfTeX's fonts do not hold becomes a question mark."""
     signs = (_SPECIAL.get(sign, sign if sign.isprintable() and sign <= "ÿ" else "?") for sign in text)
-    return _MINUS.sub("$-$", "".join(signs))
+    return _HYPHENS.sub("-{}", _MINUS.sub("$-$", "".join(signs)))
 
 
 def _float(table: Table) -> str:

@@ -6,13 +6,20 @@ from collections.abc import Callable, Iterable, Sequence
 
 from rlkd_run.results.notices import listed
 from rlkd_run.results.records import Record
+from rlkd_run.results.settings import shown
 
 _PARTS: tuple[tuple[str, Callable[[Record], str | None]], ...] = (
     ("the weights of their teacher", lambda record: record.teacher_weights),
     ("their own code", lambda record: record.own_code),
     ("the version of rlkd-run", lambda record: record.version),
+    ("the version of torch", lambda record: _fact(record, "packages.torch")),
+    ("the device", lambda record: _fact(record, "machine.device")),
 )
 _NAMED = 2  # rows that are named; more are counted
+
+
+def _fact(record: Record, key: str) -> str | None:
+    return None if record.environment.get(key) is None else shown(record.environment[key])
 
 
 def mixtures(head: str, groups: Iterable[tuple[str, Sequence[Record]]]) -> list[str]:

@@ -35,9 +35,16 @@ def paper_table(
     above = references(columns, alone, dataset, select)
     rows, papers, unlike = list(above.rows), list(above.papers), []
     method = ""
+    # The paper's number stands beside what was measured, and once where nothing was: not under every setting.
+    printed = {(cell.first.pair, *_line(cell)[:2]) for cell in cells}
     for line in _lines(cells, pairs, dataset):
         group = [next((cell for cell in own if _line(cell) == line), None) for own in columns.values()]
-        numbers = _reported(columns, line, dataset)
+        places = [(pair, *line[:2]) for pair in pairs]
+        numbers = [
+            None if cell is None and place in printed else paper
+            for cell, place, paper in zip(group, places, _reported(columns, line, dataset), strict=True)
+        ]
+        printed.update(places)
         leads = line[0] != method
         rows += _rows(_label(line, leads=leads), group, numbers, select, ruled=leads)
         papers += [paper for paper in numbers if paper is not None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +135,10 @@ def read_records(folders: Iterable[Path], *, below: Path | None = None, tell: Te
     return records
 
 
-def number_failed(folders: Iterable[Path]) -> int:
-    """How many runs ended in a failure, and so are in no mean."""
-    return sum(standing(folder).state == "failed" for folder in folders if not os.path.lexists(folder / RESULT))
+def ended_early(folders: Iterable[Path]) -> Counter[str]:
+    """How many runs failed, or stopped without a word (killed, say), and so are in no mean; by that state."""
+    states = [standing(folder).state for folder in folders if not os.path.lexists(folder / RESULT)]
+    return Counter(state for state in states if state in ("failed", "stopped"))
 
 
 def _record(folder: Path, fields: Fields) -> Record:

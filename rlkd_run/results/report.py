@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,7 +20,7 @@ from rlkd_run.results.notices import Tell, listed, tell_on_stderr
 from rlkd_run.results.page import page
 from rlkd_run.results.paper_layout import paper_table
 from rlkd_run.results.pools import tell_unmatched
-from rlkd_run.results.records import DISTILL, TRAIN_TEACHER, Record, number_failed, read_records
+from rlkd_run.results.records import DISTILL, TRAIN_TEACHER, Record, ended_early, read_records
 from rlkd_run.results.selection import Condition, chosen, grouped
 from rlkd_run.results.significance import comparisons
 from rlkd_run.results.table import Table
@@ -79,13 +79,13 @@ class Report:
         sections: one, or one a group.
         view: what was asked for.
         tell: receives a sentence on everything that a picture has to leave out.
-        failed: number of runs that ended in a failure.
+        ended_early: number of runs that failed or stopped, by that state.
     """
 
     sections: tuple[Section, ...]
     view: View = field(default_factory=View)
     tell: Tell = tell_on_stderr
-    failed: int = 0
+    ended_early: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def cells(self) -> list[Cell]:
@@ -145,11 +145,16 @@ class Report:
             if (error.name or "").partition(".")[0] not in ("matplotlib", "numpy"):
                 raise
             raise ConfigError("Pictures need matplotlib: pip install 'rlkd-run[plots]'.") from error
-        return [
-            picture
-            for section in self.sections
-            for picture in pictures(section.students, self.view.select, group=section.title, tell=self.tell)
-        ]
+        found: dict[str, Picture] = {}
+        for section in self.sections:
+            for picture in pictures(section.students, self.view.select, group=section.title, tell=self.tell):
+                # Groups whose values differ only in what a file's name cannot hold.
+                number, name = 1, picture.name
+                while name in found:
+                    number += 1
+                    name = f"{picture.name}_{number}"
+                found[name] = replace(picture, name=name)
+        return list(found.values())
 
     def comparison(self, section: Section) -> Iterator[Table]:
         """One table, if RLKD can be compared with anything."""
@@ -159,10 +164,13 @@ class Report:
 
     def _complete(self, table: Table) -> Table:
         """With what its numbers lack: seeds that fail need not be like those that do not."""
-        if not self.failed:
+        lacking = [f"{_runs(count)} that {state}" for state, count in sorted(self.ended_early.items())]
+        repeats = sum(cell.unlike_repeats for cell in self.cells)
+        if repeats:
+            lacking.append(f"{_runs(repeats)} with another accuracy under the seed of one that is")
+        if not lacking:
             return table
-        runs = f"{self.failed} run{'' if self.failed == 1 else 's'}"
-        return replace(table, caption=(*table.caption, f"In no mean: {runs} that failed, of all that were looked at."))
+        return replace(table, caption=(*table.caption, f"In no mean: {listed(lacking)}, of all that were looked at."))
 
     def _of(self, section: Section) -> Iterator[Table]:
         view = self.view
@@ -198,15 +206,19 @@ def read_report(
     if not records:
         where = listed(str(folder) for folder in folders)
         raise ConfigError(f"No finished run in {where}." if runs else f"No run folder in {where} or below.")
-    failed = number_failed(runs)
+    early = ended_early(runs)
     records = chosen(records, view.where)
     if view.group_by is None:
-        return Report((_section(records, "", tell),), view, tell, failed)
+        return Report((_section(records, "", tell),), view, tell, early)
     groups = grouped(records, view.group_by)
     titles = {value: f"{view.group_by}={value}" if value else f"without {view.group_by}" for value in groups}
     ordered = sorted(groups, key=natural)
     sections = tuple(_section(groups[value], titles[value], tell) for value in ordered)
-    return Report(sections, view, tell, failed)
+    return Report(sections, view, tell, early)
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def table_for(folders: Sequence[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> str:

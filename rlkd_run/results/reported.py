@@ -32,11 +32,13 @@ class Reported:
         top1: test accuracy in percent.
         source: publication and table.
         protocol: of what it is the best or the mean, such as `best test epoch, one seed`.
+        temperature: of a distilled student; None of a network that was trained from labels.
     """
 
     top1: float
     source: str
     protocol: str
+    temperature: str | None = None
 
     def is_comparable(self, select: Literal["best", "last"]) -> bool:
         """Whether it is of that epoch, or does not say of which it is."""
@@ -124,7 +126,7 @@ def _tables() -> Mapping[tuple[str, str, str, str], list[Reported]]:
         dataset: str, pair: str, method: str, numbers: Mapping[str, float], source: str, protocols: Mapping[str, str]
     ) -> None:
         for temperature, top1 in numbers.items():
-            number = Reported(float(top1), source, protocols.get(temperature, protocol))
+            number = Reported(float(top1), source, protocols.get(temperature, protocol), temperature)
             found.setdefault((dataset, pair, method, temperature), []).append(number)
 
     for name in _SOURCES:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.notices import listed
 from rlkd_run.results.records import Record
-from rlkd_run.results.settings import shown
+from rlkd_run.results.settings import shown, value_in
 
+MISSING = object()
 FIELDS = ("task", "dataset", "pair", "teacher", "student", "method", "temperature", "agent", "seed", "epochs")
 """Keys of every record; any other is a key of the configuration, such as `recipe.lr`."""
 
@@ -42,7 +43,8 @@ def value_of(record: Record, key: str) -> str | None:
     """The value of a key as it is typed on the command line; None where the record does not have the key."""
     if key in FIELDS:
         return shown(getattr(record, key))
-    return shown(record.config[key]) if key in record.config else None
+    value = value_in(record.config, key, MISSING)
+    return None if value is MISSING else shown(value)
 
 
 def chosen(records: Sequence[Record], conditions: Iterable[Condition]) -> list[Record]:
@@ -74,8 +76,9 @@ def check_key(records: Iterable[Record], key: str) -> None:
     Raises:
         ConfigError: none has.
     """
-    known = {*FIELDS}.union(*(record.config for record in records))
-    if key not in known:
+    records = list(records)
+    if all(value_of(record, key) is None for record in records):
+        known = {*FIELDS}.union(*(record.config for record in records))
         nearest = difflib.get_close_matches(key, sorted(known), n=1)
         hint = f"; did you mean {nearest[0]}?" if nearest else f". Known: {', '.join(FIELDS)}, and configuration keys."
         raise ConfigError(f"No run has a key {key}{hint}")

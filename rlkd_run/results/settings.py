@@ -84,6 +84,15 @@ def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, object]
     return flat
 
 
+def value_in(config: FlatConfig, key: str, otherwise: object) -> object:
+    """The value of a key, also where a version did not have it yet but others of its group; or else `otherwise`."""
+    if key in config:
+        return config[key]
+    group = key.rpartition(".")[0]
+    has_group = not group or any(other.startswith(f"{group}.") for other in config)
+    return NEUTRAL[key] if key in NEUTRAL and has_group else otherwise
+
+
 def shown(value: object) -> str:
     """Write a value as it is typed on the command line: `null`, `true`, `0.1`, `[150,180,210]`, `rlkd`."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)

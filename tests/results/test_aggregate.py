@@ -62,6 +62,15 @@ def test_a_repeated_seed_counts_once(cells: Callable[..., list[Cell]], result: M
         "/02 is not counted: it repeats seed 0 of " + str(cell.records[0].folder) + ", with the same accuracy."
     )
     assert second.endswith(f"it repeats seed 1 of {cell.records[1].folder}, with 70.75 for 71.00.")
+    assert cell.unlike_repeats == 1
+
+
+def test_a_repeat_may_differ_in_its_last_epoch_alone(
+    cells: Callable[..., list[Cell]], result: Make, told: list[str]
+) -> None:
+    (cell,) = cells(result(), result({"student.top1.last": 69.0}))
+    assert told[0].endswith("with 69.00 for 70.50 in its last epoch.")
+    assert cell.unlike_repeats == 1
 
 
 def test_cells_are_told_apart_by_what_differs(cells: Callable[..., list[Cell]], result: Make) -> None:
@@ -281,6 +290,16 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
         ),
         ({"dataset": "digits", "config.runtime.teacher_cache_precision": "fp16"}, []),
         ({"config.select_on_test": True}, [("select_on_test", "true", "false")]),
+        ({"config.teacher.source": "zoo", "teacher.top1": 71.5}, []),
+        (
+            {"config.teacher.source": "zoo", "teacher.top1": 40.0},
+            [("teacher resnet56's top-1", "40.00", "72.34")],
+        ),
+        ({"config.teacher.source": "timm", "teacher.top1": 40.0}, []),
+        (
+            {"config.teacher.source": "zoo", "teacher.top1": 40.0, "config.dataset.test_limit": 9},
+            [("dataset.test_limit", "9", "null")],
+        ),
         ({"config.teacher.objective": "nasty"}, [("teacher.objective", "nasty", "labels")]),
         ({"config.teacher.objective": "nasty", "config.teacher.checkpoint": "t.pth"}, []),
         (

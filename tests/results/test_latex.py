@@ -40,6 +40,7 @@ def test_one_float_a_table(runs: Path) -> None:
 def test_what_means_something_to_latex_is_escaped() -> None:
     assert escaped("a_b & 5 % {x} $ # \\ é →") == r"a\_b \& 5 \% \{x\} \$ \# \textbackslash{} é ?"
     assert escaped("-0.12 to -0.10, 72.10-72.50, resnet-20") == "$-$0.12 to $-$0.10, 72.10-72.50, resnet-20"
+    assert escaped('a--b---c ?` "x"') == "a-{}-b-{}-{}-c ?{}` ''x''"
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

@@ -211,3 +211,13 @@ def test_each_data_set_has_a_layout_of_its_own(runs: Path, run_folder: Write, re
     assert [table.heads[0].text for table in tables] == ["method", "pair", "method"]
     assert [table.sortable for table in tables] == [False, True, True]
     assert tables[2].title == "RLKD against other temperatures"
+
+
+def test_a_pair_without_runs_shows_the_papers_number_once(run_folder: Write, result: Make, tmp_path: Path) -> None:
+    other = {"teacher.name": "vgg13", "student.name": "vgg8"}
+    run_folder("other", result({**other, "identity.cell": "other"}))
+    for value in (3.5, 4.0):
+        run_folder(str(value), result({"identity.cell": str(value), "config.temperature.value": value}))
+    text = read_report([tmp_path / "outputs"]).markdown()
+    assert text.count("70.66") == 2  # beside each of its own
+    assert text.count("72.98") == 1

@@ -20,11 +20,12 @@ from rlkd_run.results.epochs import Epochs, read_epochs
 from rlkd_run.results.paper_recipe import Deviation
 from rlkd_run.results.plots import temperature
 from rlkd_run.results.plots.accuracy import accuracy_dots
-from rlkd_run.results.plots.curves import learning_curves
+from rlkd_run.results.plots.curves import agent_curves, learning_curves
 from rlkd_run.results.plots.draw import pictures
-from rlkd_run.results.plots.figure import STYLE, labels
+from rlkd_run.results.plots.figure import STYLE, labels, line_styles, pair_lines
 from rlkd_run.results.plots.seeds import curve
 from rlkd_run.results.records import read_record
+from rlkd_run.results.report import View, read_report
 
 Make = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
@@ -128,7 +129,7 @@ def test_a_legend_says_of_no_line_that_it_is_another(runs: Path, cells: list[Cel
         (runs / f"fixed{seed}" / "temperatures.csv").write_text(temperatures(first=3))
     figure = temperature.uncertainty_curves(cells, refuse)
     assert figure.legends == []
-    for axes, epochs in zip(figure.axes, ((3, 4), (2, 3)), strict=True):
+    for axes, epochs in zip(figure.axes, ((3, 4), (3, 4), (2, 3), (2, 3)), strict=True):
         own = axes.get_legend()
         assert own is not None
         assert [text.get_text() for text in own.get_texts()] == [f"epoch {epoch}" for epoch in epochs]
@@ -200,11 +201,54 @@ def test_shares_of_the_temperature_axis(tmp_path: Path) -> None:
     profile = read_epochs(file)
     shares = temperature._shares(profile, 3, np.array([0.0, 1.0, 3.0, 5.0, 9.0, 10.0]))
     assert shares.tolist() == pytest.approx([0, 0.5, 0.5, 0, 0])
-    epochs, table = temperature._by_class([profile])
+    epochs, table = temperature._by_class(profile)
     assert epochs.tolist() == [2, 3]
     assert np.nan_to_num(table, nan=-1).tolist() == [[4, 5], [4, 4]]
-    assert temperature._by_entropy([profile], 3) == ([0.05, 0.95], [3, 8])
-    assert temperature._by_entropy([profile, profile], 2)[0] == [0.05, 0.95]
+    assert temperature._by_entropy(profile, 3) == ([0.05, 0.95], [3, 8])
+    file.write_text(temperatures().replace(",150,12", ",150,9"))  # an instance fewer than a point needs
+    assert temperature._by_entropy(read_epochs(file), 3) == ([0.05], [3])
+
+
+def test_seeds_that_settle_at_opposite_ends_are_not_averaged_away(runs: Path, cells: list[Cell]) -> None:
+    (runs / "rlkd1" / "temperatures.csv").write_text(temperatures().replace(",4,5,", ",8,9,"))
+    (rlkd,) = [cell for cell in cells if cell.temperature == "rlkd"]
+    for draw in (temperature.class_maps, temperature.uncertainty_curves):
+        titles = [axes.get_title() for axes in draw([rlkd], refuse).axes]
+        assert [text for text in titles if text] == [f"resnet56-resnet20\nrlkd, seed {seed}" for seed in (0, 1)]
+    for seed in (0, 1):
+        (runs / f"rlkd{seed}" / "temperatures.csv").unlink()
+        (runs / f"rlkd{seed}" / "metrics.csv").write_text(metrics(seed).replace(",1,1,9,", f",{1 + 7 * seed},1,9,"))
+    (axes,) = temperature.temperature_maps([rlkd], refuse).axes
+    assert [line.get_label() for line in axes.lines] == ["a seed", "a seed", "mean over seeds"]
+
+
+def test_names_of_networks_are_no_wider_than_their_panel(runs: Path) -> None:
+    assert pair_lines("resnet56-resnet20") == "resnet56-resnet20"
+    assert pair_lines("resnet50d-mobilenetv3_large_100") == "resnet50d-mobilenetv3_large_100"
+    long = "vit_small_patch16_224-mobilenetv3_small_100"
+    assert pair_lines(long) == "vit_small_patch16_224-\nmobilenetv3_small_100"
+    assert max(map(len, pair_lines(f"{'a' * 50}-{'b' * 50}").splitlines())) <= 34
+
+
+def test_lines_differ_however_many_they_are() -> None:
+    for count in (5, 20, 45):
+        names = [f"value={number}" for number in range(count)]
+        assert len(set(line_styles(["rlkd", *names]).values())) == count + 1
+
+
+def test_of_the_agent_only_what_it_noted(cells: list[Cell]) -> None:
+    (rlkd,) = [cell for cell in cells if cell.temperature == "rlkd"]
+    titles = [axes.get_title().splitlines()[0] for axes in agent_curves([rlkd], refuse).axes]
+    assert titles == ["reward", "actor loss"]
+
+
+def test_pictures_of_groups_do_not_overwrite_each_other(run_folder: Write, result: Make, tmp_path: Path) -> None:
+    for number, root in enumerate(("data/a b", "data/a_b")):
+        run_folder(str(number), result({"config.dataset.root": root, "identity.cell": root}))
+    report = read_report([tmp_path / "outputs"], View(group_by="dataset.root"))
+    names = [picture.name for picture in report.pictures()]
+    assert names == ["accuracy-cifar100-dataset.root_data_a_b-kd", "accuracy-cifar100-dataset.root_data_a_b-kd_2"]
+    assert len(set(report.plots(tmp_path / "pictures"))) == 4
 
 
 def test_damaged_files_are_named_once_and_the_rest_is_drawn(runs: Path, cells: list[Cell], told: list[str]) -> None:

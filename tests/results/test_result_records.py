@@ -278,7 +278,7 @@ def test_unfinished_runs_are_one_list(
     told.clear()
     report = read_report([tmp_path / "outputs"], tell=told.append)
     for text in (report.markdown(), report.latex(), report.html()):  # which stand without what is told beside them
-        assert "In no mean: 1 run that failed, of all that were looked at." in text
+        assert "In no mean: 1 run that failed, 1 run that stopped, of all that were looked at." in text
     told[1:] = []
     assert [line.split()[0] for line in told[0].splitlines()[1:]] == ["f", "r", "x"]
     with pytest.raises(ConfigError, match="No finished run in"):

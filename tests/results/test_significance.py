@@ -255,6 +255,14 @@ def test_what_no_setting_tells_is_said_below(put: Callable[..., None], tmp_path:
     mixed = "Runs behind one mean differ in {}: cifar100 resnet56-resnet20 kd fixed."
     assert mixed.format("the weights of their teacher") in text
     assert mixed.format("the version of rlkd-run") in text
+    for run, torch, device in (("fixed0", "2.9.1", "cpu"), ("fixed1", "2.14.1", "NVIDIA H100")):
+        file = tmp_path / "outputs" / run / "result.json"
+        record = json.loads(file.read_text())
+        record["packages"], record["machine"] = {"torch": torch}, {"device": device}
+        file.write_text(json.dumps(record))
+    text = table_for([tmp_path / "outputs"])
+    assert mixed.format("the version of torch") in text
+    assert mixed.format("the device") in text
     assert "Runs that are compared differ in their own code: cifar100 kd rlkd (agent.reward=mine) - fixed" in text
 
 

@@ -86,3 +86,22 @@ def test_seeds_of_several_folders_make_one_cell(
     assert cell.seeds == (0, 1, 2)
     assert len(told) == 1
     assert "two/1 is not counted: it repeats seed 1 of" in told[0]
+    assert "In no mean" not in read_report(roots).html()
+    run_folder("two/3", result({"student.top1.best": 70.75}, seed=1))
+    said = "In no mean: 1 run with another accuracy under the seed of one that is, of all that were looked at."
+    assert said in read_report(roots).html()
+
+
+def test_an_option_that_a_version_did_not_have_is_found_by_what_it_did(
+    run_folder: Write, result: Make, tmp_path: Path
+) -> None:
+    run_folder("old", result({"identity.cell": "a", "config.agent.calibration.kind": "lstm"}))
+    new = {"identity.cell": "b", "config.agent.calibration.kind": "lstm"}
+    run_folder("new", result({**new, "config.agent.calibration.trust": "explained"}, seed=1))
+    run_folder("whole", result({**new, "config.agent.calibration.trust": "whole"}, seed=2))
+    run_folder("none", result({"identity.cell": "c"}, seed=3))  # has no agent
+    key = "agent.calibration.trust"
+    where = View(where=(Condition.parse(f"{key}=explained"),))
+    assert sorted(seed for cell in read_report([tmp_path / "outputs"], where).cells for seed in cell.seeds) == [0, 1]
+    titles = [section.title for section in read_report([tmp_path / "outputs"], View(group_by=key)).sections]
+    assert titles == [f"without {key}", f"{key}=explained", f"{key}=whole"]

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from rlkd_run.results.aggregate import Cell
 from rlkd_run.results.notices import Tell
-from rlkd_run.results.plots.figure import labels, legend, line_styles, over_epochs, panels
-from rlkd_run.results.plots.seeds import Curve, curve, metrics, over_seeds
+from rlkd_run.results.plots.figure import labels, legend, line_styles, over_epochs, pair_lines, panels
+from rlkd_run.results.plots.seeds import curve, metrics, over_seeds
 
 AGENT = {
     "agent_reward": "reward",
@@ -22,6 +22,8 @@ AGENT = {
     "agent_saturated": "share of means at their bound",
 }
 """Columns of metrics.csv and what they are."""
+
+_SHARES = ("agent_calibration_trust", "agent_clip_fraction", "agent_saturated")
 
 _HEIGHT = 1.95  # of a panel with two lines above it, in inches
 
@@ -40,26 +42,29 @@ def learning_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
                 colour, style = styles[name]
                 found.draw(axes, color=colour, linestyle=style, label=name)
                 drawn.append(found)
-        over_epochs(axes, f"{pair}\n{over_seeds(drawn)}", "test top-1 (%)")
+        over_epochs(axes, f"{pair_lines(pair)}\n{over_seeds(drawn)}", "test top-1 (%)")
     legend(figure)
     return figure
 
 
 def agent_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
     """What the agent noted: a panel a quantity, a line a cell; points where it learnt."""
-    figure, grid = panels(len(AGENT), height=_HEIGHT)
-    drawn: dict[str, list[Curve]] = {column: [] for column in AGENT}
     several = len({cell.first.pair for cell in cells}) > 1
-    for i, (cell, label) in enumerate(zip(cells, labels(cells), strict=True)):
-        runs = metrics(cell, tell)
-        name = f"{cell.first.pair}, {label}" if several else label
-        for column, axes in zip(AGENT, grid, strict=True):
-            found = curve(runs, column)
-            if found is not None:
-                style = ("-", "--", ":", "-.")[i // 10 % 4]
-                found.draw(axes, color=f"C{i % 10}", linestyle=style, marker=".", markersize=3, label=name)
-                drawn[column].append(found)
-    for (column, words), axes in zip(AGENT.items(), grid, strict=True):
-        over_epochs(axes, f"{words}\n{over_seeds(drawn[column])}")
+    names = [
+        f"{cell.first.pair}, {label}" if several else label for cell, label in zip(cells, labels(cells), strict=True)
+    ]
+    runs = [metrics(cell, tell) for cell in cells]
+    noted = {column: [curve(own, column) for own in runs] for column in AGENT}
+    shown = {column: found for column, found in noted.items() if any(found)}
+    styles = line_styles(names)
+    figure, grid = panels(len(shown), height=_HEIGHT)
+    for (column, found), axes in zip(shown.items(), grid, strict=True):
+        for name, line in zip(names, found, strict=True):
+            if line is not None:
+                colour, style = styles[name]
+                line.draw(axes, color=colour, linestyle=style, marker=".", markersize=3, label=name)
+        if column in _SHARES:  # a standard deviation knows no bounds
+            axes.set_ylim(max(axes.get_ylim()[0], -0.03), min(axes.get_ylim()[1], 1.03))
+        over_epochs(axes, f"{AGENT[column]}\n{over_seeds([line for line in found if line is not None])}")
     legend(figure)
     return figure

@@ -15,7 +15,7 @@ from rlkd_run.results.notices import Tell, tell_on_stderr
 from rlkd_run.results.plots.accuracy import accuracy_dots
 from rlkd_run.results.plots.curves import AGENT, agent_curves, learning_curves
 from rlkd_run.results.plots.figure import Picture
-from rlkd_run.results.plots.seeds import metrics, temperatures
+from rlkd_run.results.plots.seeds import curve, metrics, temperatures
 from rlkd_run.results.plots.temperature import class_maps, temperature_maps, uncertainty_curves
 
 Drawing = Callable[[Sequence[Cell], Tell], Figure]
@@ -53,19 +53,20 @@ def _of_method(what: str, name: str, cells: Sequence[Cell], select: Select, tell
         ),
         (
             "temperature",
-            f"Temperatures of {what}, epoch by epoch: the share of instances at each, in the mean over seeds.",
+            f"Temperatures of {what}, epoch by epoch: the share of instances at each, over all seeds together.",
             temperature_maps,
             lambda cell: any(_moves(run) for run in metrics(cell, tell)),
         ),
         (
             "temperature-by-class",
-            f"Mean temperature of every class under {what}, epoch by epoch.",
+            f"Mean temperature of every class under {what}, epoch by epoch, seed by seed.",
             class_maps,
             lambda cell: bool(temperatures(cell, tell)),
         ),
         (
             "temperature-by-entropy",
-            f"Mean temperature under {what} against the student's uncertainty, at least ten instances a point.",
+            f"Mean temperature under {what} against the student's uncertainty, seed by seed; ten instances a point or "
+            "more.",
             uncertainty_curves,
             lambda cell: bool(temperatures(cell, tell)),
         ),
@@ -73,7 +74,7 @@ def _of_method(what: str, name: str, cells: Sequence[Cell], select: Select, tell
             "agent",
             f"The agent under {what}: means of every epoch in which it learnt, and their spread over seeds.",
             agent_curves,
-            lambda cell: any(_any(metrics(cell, tell), column) for column in AGENT),
+            lambda cell: any(curve(metrics(cell, tell), column) for column in AGENT),
         ),
     ]
     for kind, title, draw, suits in kinds:

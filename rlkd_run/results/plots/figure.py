@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -37,6 +40,7 @@ _DPI = 200
 _CHARACTER, _LINE = 0.065, 0.17  # width and height in inches
 _BELOW = 4.2  # times the size of the type, from a panel to its legend: the numbers and the name of the axis
 _LONGEST = 110  # characters of a label
+_WIDE = 34  # characters of a panel's title
 _SYMBOL = 10  # characters that line and distances beside a label of a legend take
 COLUMNS = 3
 """Panels beside each other, which at their usual width fill the text of a page."""
@@ -68,7 +72,7 @@ class Picture:
             OSError: a file cannot be written.
         """
         files = []
-        with mpl.rc_context(STYLE):
+        with _styled():
             figure = self.draw()
             for ending, options in (("png", {"dpi": _DPI}), ("svg", {"metadata": {"Date": None}})):
                 files.append(folder / f"{self.name}.{ending}")
@@ -78,9 +82,16 @@ class Picture:
     def svg(self) -> bytes:
         """The picture as SVG."""
         file = io.BytesIO()
-        with mpl.rc_context(STYLE):
+        with _styled():
             self.draw().savefig(file, format="svg", metadata={"Date": None})
         return file.getvalue()
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a name, which shows as a box
+        yield
 
 
 def panels(count: int, *, height: float = 1.8, beside: int = 0) -> tuple[Figure, list[Axes]]:
@@ -101,10 +112,17 @@ def panels(count: int, *, height: float = 1.8, beside: int = 0) -> tuple[Figure,
 
 
 def line_styles(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Colour and line style by the label of a cell: those of well-known temperatures are always the same."""
+    """Colour and line style by the label of a cell: those of well-known temperatures are always the same.
+
+    More than there are colours and styles for go from dark to light in the order of the labels.
+    """
+    names = list(dict.fromkeys(labels))
     free = [(colour, style) for style in _STYLES for colour in _OTHERS]
+    if len(names) > len(free):
+        shades = mpl.colormaps["viridis"].resampled(len(names) + 2)  # whose lightest two hardly show on white
+        free = [(to_hex(shades(i)), _STYLES[i % len(_STYLES)]) for i in range(len(names))]
     styles: dict[str, tuple[str, str]] = {}
-    for text in dict.fromkeys(labels):
+    for text in names:
         known = _KNOWN.get(text)
         styles[text] = free[len(styles) % len(free)] if known is None else known
     return styles
@@ -133,9 +151,21 @@ def _end(key: str) -> str:
     return key.rpartition(".")[2]
 
 
-def title(cell: Cell, label: str, n: int) -> str:
-    """Names the panel of a cell and the seeds that are in it, in lines that are no wider than it."""
-    return "\n".join([cell.first.pair, *textwrap.wrap(f"{label}, n={n}", 34)])
+def title(cell: Cell, words: str) -> str:
+    """Names the panel of a cell and what is in it, in lines that are no wider than it."""
+    return f"{pair_lines(cell.first.pair)}\n{_wrapped(words)}"
+
+
+def pair_lines(pair: str) -> str:
+    """A pair in lines that are no wider than a panel, broken behind the teacher's name if it has to be."""
+    teacher, hyphen, student = pair.partition("-")
+    if len(pair) <= _WIDE or "-" in student:
+        return _wrapped(pair)
+    return f"{_wrapped(teacher + hyphen)}\n{_wrapped(student)}"
+
+
+def _wrapped(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, _WIDE, break_long_words=True))
 
 
 def over_epochs(axes: Axes, title: str, quantity: str = "") -> None:

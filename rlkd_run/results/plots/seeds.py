@@ -38,13 +38,13 @@ class Curve:
 
 def metrics(cell: Cell, tell: Tell) -> list[Epochs]:
     """`metrics.csv` of every run of a cell that has one."""
-    return _read(cell, METRICS, tell)
+    return list(_read(cell, METRICS, tell).values())
 
 
-def temperatures(cell: Cell, tell: Tell) -> list[Epochs]:
-    """`temperatures.csv` of every run of a cell that has one; none unless some epoch is in all of them."""
-    found = [profile for profile in _read(cell, TEMPERATURES, tell) if _has_spread(profile)]
-    return found if common_epochs(found) else []
+def temperatures(cell: Cell, tell: Tell) -> dict[int, Epochs]:
+    """By seed `temperatures.csv` of every run of a cell that has one; none unless some epoch is in all of them."""
+    found = {seed: profile for seed, profile in _read(cell, TEMPERATURES, tell).items() if _has_spread(profile)}
+    return found if common_epochs(list(found.values())) else {}
 
 
 def common_epochs(runs: Sequence[Epochs]) -> list[int]:
@@ -85,8 +85,9 @@ def _has_spread(profile: Epochs) -> bool:
     return bool((least < most).all() and (counts >= 0).all() and (counts.sum(axis=0) > 0).all())
 
 
-def _read(cell: Cell, name: str, tell: Tell) -> list[Epochs]:
-    found = [epochs for record in cell.records if len(epochs := read_epochs(record.folder / name, tell=tell))]
+def _read(cell: Cell, name: str, tell: Tell) -> dict[int, Epochs]:
+    read = ((record.seed, read_epochs(record.folder / name, tell=tell)) for record in cell.records)
+    found = {seed: epochs for seed, epochs in read if len(epochs)}
     missing = [str(record.folder) for record in cell.records if not os.path.exists(record.folder / name)]
     if found and missing:
         tell(f"There is no {name} in {listed(missing)}, so what is drawn from it is of the other seeds alone.")

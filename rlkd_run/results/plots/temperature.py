@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,12 +12,13 @@ from matplotlib.figure import Figure
 from rlkd_run.results.aggregate import Cell
 from rlkd_run.results.epochs import Epochs
 from rlkd_run.results.notices import Tell
-from rlkd_run.results.plots.figure import labels, legend, legends, over_epochs, panels, title
+from rlkd_run.results.plots.figure import COLUMNS, labels, legend, legends, over_epochs, panels, title
 from rlkd_run.results.plots.seeds import Numbers, common_epochs, curve, metrics, temperatures
 
 _FINE = 60  # parts of the temperature axis
 _FEWEST = 10  # instances behind a point
 _SHOWN_EPOCHS = 5
+_BAR = 20  # times as high as wide, for every row of panels: the scale of the colours
 
 
 def temperature_maps(cells: Sequence[Cell], tell: Tell) -> Figure:
@@ -26,44 +28,47 @@ def temperature_maps(cells: Sequence[Cell], tell: Tell) -> Figure:
     """
     figure, grid = panels(len(cells))
     for cell, label, axes in zip(cells, labels(cells), grid, strict=True):
-        profiles = temperatures(cell, tell)
+        profiles = list(temperatures(cell, tell).values())
         runs = profiles or metrics(cell, tell)
         draw = _heat_map if profiles else _bands
         draw(axes, runs)
-        over_epochs(axes, title(cell, label, len(runs)), "temperature")
+        over_epochs(axes, title(cell, f"{label}, n={len(runs)}"), "temperature")
     legend(figure)
     return figure
 
 
+# In the next two every seed has a panel: agents of two seeds may settle at opposite ends, and their mean at none.
+
+
 def class_maps(cells: Sequence[Cell], tell: Tell) -> Figure:
-    """Mean temperature of every class, epoch by epoch, over the seeds; a panel a cell with `temperatures.csv`."""
-    figure, grid = panels(len(cells), height=2.4)
-    runs = [temperatures(cell, tell) for cell in cells]
-    tables = list(map(_by_class, runs))
+    """Mean temperature of every class, epoch by epoch; a panel a run with `temperatures.csv`."""
+    runs = list(_each_seed(cells, tell))
+    figure, grid = panels(len(runs), height=2.4)
+    tables = [_by_class(profile) for _, profile in runs]
     known = np.concatenate([table[np.isfinite(table)] for _, table in tables])
     low, high = (known.min(), known.max()) if len(known) else (None, None)
-    for cell, label, axes, profiles, (epochs, table) in zip(cells, labels(cells), grid, runs, tables, strict=True):
+    for (words, _), axes, (epochs, table) in zip(runs, grid, tables, strict=True):
         edges = np.append(epochs - 0.5, epochs[-1] + 0.5)
         image = axes.pcolormesh(edges, np.arange(len(table) + 1) - 0.5, table, vmin=low, vmax=high, rasterized=True)
         axes.grid(visible=False)
-        over_epochs(axes, title(cell, label, len(profiles)), "class")
-    figure.colorbar(image, ax=grid, label="mean temperature")
+        over_epochs(axes, words, "class")
+    figure.colorbar(image, ax=grid, label="mean temperature", aspect=_BAR * math.ceil(len(runs) / COLUMNS))
     return figure
 
 
 def uncertainty_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
-    """Mean temperature of instances by the student's entropy, for some epochs; a panel a cell with the record."""
-    figure, grid = panels(len(cells))
+    """Mean temperature of instances by the student's entropy, for some epochs; a panel a run with the record."""
+    runs = list(_each_seed(cells, tell))
+    figure, grid = panels(len(runs))
     shown: set[tuple[int, ...]] = set()
-    for cell, label, axes in zip(cells, labels(cells), grid, strict=True):
-        profiles = temperatures(cell, tell)
-        epochs = common_epochs(profiles)
+    for (words, profile), axes in zip(runs, grid, strict=True):
+        epochs = common_epochs([profile])
         chosen = [epochs[int(i)] for i in np.unique(np.linspace(0, len(epochs) - 1, _SHOWN_EPOCHS).round())]
         for i, epoch in enumerate(chosen):
             shade = str(0.75 * (1 - (i + 1) / len(chosen)))  # darker with time, on paper as well
-            centres, means = _by_entropy(profiles, epoch)
+            centres, means = _by_entropy(profile, epoch)
             axes.plot(centres, means, marker="os^Dv"[i % 5], markersize=3, color=shade, label=f"epoch {epoch}")
-        axes.set(title=title(cell, label, len(profiles)), xlabel="student's entropy / log C", ylabel="mean temperature")
+        axes.set(title=words, xlabel="student's entropy / log C", ylabel="mean temperature")
         axes.set_xlim(0, 1)
         shown.add(tuple(chosen))
     if len(shown) > 1:
@@ -71,6 +76,13 @@ def uncertainty_curves(cells: Sequence[Cell], tell: Tell) -> Figure:
     else:
         legend(figure)
     return figure
+
+
+def _each_seed(cells: Sequence[Cell], tell: Tell) -> Iterator[tuple[str, Epochs]]:
+    """The title of every run's panel, and its record."""
+    for cell, label in zip(cells, labels(cells), strict=True):
+        for seed, profile in temperatures(cell, tell).items():
+            yield title(cell, f"{label}, seed {seed}"), profile
 
 
 def _heat_map(axes: Axes, profiles: Sequence[Epochs]) -> None:
@@ -106,33 +118,26 @@ def _bands(axes: Axes, runs: Sequence[Epochs]) -> None:
     if std is not None and len(std.mean) == len(mean.mean):
         low, high = mean.mean - std.mean, mean.mean + std.mean
         axes.fill_between(mean.epochs, low, high, color="0.7", linewidth=0, label="± std over instances")
-    axes.plot(mean.epochs, mean.mean, color="black", label="mean")
+    if len(runs) > 1:
+        for run in (run for run in runs if "t_mean" in run.columns):
+            axes.plot(run.epochs, run.columns["t_mean"], color="black", linewidth=0.5, linestyle=":", label="a seed")
+    axes.plot(mean.epochs, mean.mean, color="black", label="mean over seeds" if len(runs) > 1 else "mean")
 
 
-def _by_class(profiles: Sequence[Epochs]) -> tuple[Numbers, Numbers]:
-    """Epochs, and the mean temperature [classes, epochs] over seeds; NaN where there is none."""
-    epochs = range(min(run.epochs[0] for run in profiles), max(run.epochs[-1] for run in profiles) + 1)
-    classes = sorted(set().union(*(run.numbered("class") for run in profiles)))
-    table = np.full((len(profiles), len(classes), len(epochs)), np.nan)
-    for i, run in enumerate(profiles):
-        for number, column in run.numbered("class").items():
-            table[i, classes.index(number), [epoch - epochs[0] for epoch in run.epochs]] = column
-    known = np.isfinite(table)
-    total = np.where(known, table, 0).sum(axis=0)
-    mean = np.divide(total, known.sum(axis=0), out=np.full(total.shape, np.nan), where=known.any(axis=0))
-    return np.array(epochs, dtype=float), mean
+def _by_class(run: Epochs) -> tuple[Numbers, Numbers]:
+    """Epochs without a gap, and the mean temperature [classes, epochs]; NaN where there is none."""
+    epochs = np.arange(run.epochs[0], run.epochs[-1] + 1)
+    columns = run.numbered("class")
+    table = np.full((len(columns), len(epochs)), np.nan)
+    for row, (_, column) in zip(table, sorted(columns.items()), strict=True):
+        row[[epoch - run.epochs[0] for epoch in run.epochs]] = column
+    return epochs.astype(float), table
 
 
-def _by_entropy(profiles: Sequence[Epochs], epoch: int) -> tuple[list[float], list[float]]:
-    """Middle of each tenth of the entropy with enough instances, and their mean temperature over all seeds."""
-    sums: dict[int, float] = {}
-    sizes: dict[int, float] = {}
-    for run in profiles:
-        i = run.epochs.index(epoch)
-        means, counts = run.numbered("entropy"), run.numbered("entropy_count")
-        for tenth, column in means.items():
-            if tenth in counts and np.isfinite(column[i]) and np.isfinite(counts[tenth][i]):
-                sums[tenth] = sums.get(tenth, 0.0) + column[i] * counts[tenth][i]
-                sizes[tenth] = sizes.get(tenth, 0.0) + counts[tenth][i]
-    tenths = sorted(tenth for tenth, size in sizes.items() if size >= _FEWEST)
-    return [(tenth + 0.5) / 10 for tenth in tenths], [sums[tenth] / sizes[tenth] for tenth in tenths]
+def _by_entropy(run: Epochs, epoch: int) -> tuple[list[float], list[float]]:
+    """Middle of each tenth of the entropy with enough instances, and their mean temperature."""
+    i = run.epochs.index(epoch)
+    means, counts = run.numbered("entropy"), run.numbered("entropy_count")
+    # A count that is missing is no number, and so not enough.
+    tenths = [n for n in sorted(means) if n in counts and counts[n][i] >= _FEWEST and np.isfinite(means[n][i])]
+    return [(tenth + 0.5) / 10 for tenth in tenths], [means[tenth][i] for tenth in tenths]
