@@ -40,7 +40,7 @@ _DPI = 200
 _CHARACTER, _LINE = 0.065, 0.17  # width and height in inches
 _BELOW = 4.2  # times the size of the type, from a panel to its legend: the numbers and the name of the axis
 _LONGEST = 110  # characters of a label
-_WIDE = 34  # characters of a panel's title
+_WIDE = 31  # characters of a panel's title
 _SYMBOL = 10  # characters that line and distances beside a label of a legend take
 COLUMNS = 3
 """Panels beside each other, which at their usual width fill the text of a page."""
@@ -117,7 +117,7 @@ def line_styles(labels: Sequence[str]) -> dict[str, tuple[str, str]]:
     More than there are colours and styles for go from dark to light in the order of the labels.
     """
     names = list(dict.fromkeys(labels))
-    free = [(colour, style) for style in _STYLES for colour in _OTHERS]
+    free = [(_OTHERS[i % len(_OTHERS)], _STYLES[i % len(_STYLES)]) for i in range(len(_OTHERS) * len(_STYLES))]
     if len(names) > len(free):
         shades = mpl.colormaps["viridis"].resampled(len(names) + 2)  # whose lightest two hardly show on white
         free = [(to_hex(shades(i)), _STYLES[i % len(_STYLES)]) for i in range(len(names))]
