@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlkd_run import environment, teachers
-from rlkd_run.auxiliary import STUDENT, auxiliary_run, taught_by, teachers_record
+from rlkd_run.auxiliary import STUDENT, auxiliary_run, result_of, taught_by, teachers_record
 from rlkd_run.branches import Branches
 from rlkd_run.capture import recorder_for
 from rlkd_run.common import Common
-from rlkd_run.config.identity import cell_hash, run_folder, run_hash
+from rlkd_run.config.identity import cell_hash, file_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.contract import built
@@ -96,12 +96,13 @@ def distillation(
         images = fingerprint_of(dataset)
         check_resumable(folder, images, config.dataset)
         folder.begin(config.to_dict(), images=images)
-        auxiliary = auxiliary_run(config)
+        auxiliary, first = auxiliary_run(config), None
         if auxiliary is not None:
             other = run_folder(auxiliary)
             print(f"auxiliary {auxiliary.student.model}, distilled first\nfolder    {other}", flush=True)
             folder.phase("its auxiliary teacher is being distilled")
             distill(auxiliary, wait=True)
+            first = result_of(other)
             check_taught_by(other, images, config.dataset, "remove it to have it distilled anew")
         origin = common.once(
             "weights",
@@ -145,8 +146,9 @@ def distillation(
                     "name": config.student.model,
                     **history.best_and_last("test"),
                     "parameters": parameters(objective.model),
+                    "sha256": file_hash(folder.path / STUDENT),
                 },
-                **teachers_record(config, {**fit.facts["teacher"], "sha256": origin.sha256}),
+                **teachers_record(config, {**fit.facts["teacher"], "sha256": origin.sha256}, first),
                 "validation": history.best_and_last("val") if dataset.num_val else None,
                 "dataset": config.dataset.name,
                 "images": images_record(dataset),

@@ -22,7 +22,7 @@ def cohorts(runs: Iterable[RunConfig]) -> list[list[RunConfig]]:
     groups: dict[str, list[RunConfig]] = {}
     for number, run in enumerate(runs):
         key = _key(run)
-        if run.task.name != "distill" or getattr(run.method, "auxiliary", None) is not None:
+        if run.task.name != "distill" or run.auxiliary is not None:
             key = str(number)
         groups.setdefault(key, []).append(run)
     return [

@@ -68,7 +68,7 @@ def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Modul
     """
 
     def network(*, pretrained: bool) -> nn.Module:
-        torch.manual_seed(derive_seed(config.teacher.seed, "weights"))
+        torch.manual_seed(_stream(config, "weights"))
         with about("teacher.model"):
             return build_model(
                 config.teacher.source,
@@ -200,7 +200,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         Interrupted, RunError: as `Fit.run`.
     """
     environment.code()  # now, as the record shall have it
-    recipe, data_seed = teacher_recipe(config), derive_seed(config.teacher.seed, "data")
+    recipe, data_seed = teacher_recipe(config), _stream(config, "data")
     with full_precision(), RunFolder(teacher_folder(config), wait=True) as folder:
         if finished(folder.path):  # by the process that was waited for
             return folder.path
@@ -226,7 +226,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         )
         measures = evaluations(model, dataset, config.runtime.eval_batch_size)
         fit = Fit(trainer, folder, config.runtime, measures, lr_option="teacher.recipe.lr")
-        torch.manual_seed(derive_seed(config.teacher.seed, "training"))
+        torch.manual_seed(_stream(config, "training"))
         if fit.resume():
             print(f"resumed   after {trainer.epoch} epochs and {trainer.step} steps", flush=True)
         history = fit.run()
@@ -261,6 +261,16 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         return folder.path
 
 
+def _stream(config: RunConfig, what: str) -> int:
+    """The seed of a random stream of the teacher's own.
+
+    Else a student of the same seed would start from its teacher's weights and see the same batches, and a nasty teacher
+    from those of the normal one that it is to answer unlike.
+    """
+    objective = config.teacher.objective
+    return derive_seed(config.teacher.seed, "teacher" if objective == "labels" else objective, what)
+
+
 def _objective(
     config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device, folder: RunFolder
 ) -> Supervised:
@@ -270,13 +280,15 @@ def _objective(
     nasty = config.teacher.nasty
     assert nasty is not None  # checked when the configuration was composed
     normal = replace(config, teacher=replace(config.teacher, objective="labels"))
-    adversary = build(normal, dataset, device)
     if nasty.adversary is None:
+        adversary = build(normal, dataset, device)
         origin = equip(normal, adversary, dataset, device)
         keep_to(folder, origin)
         words = origin.words
     else:
         words = nasty.adversary
+        given = replace(normal, teacher=replace(normal.teacher, checkpoint=words))
+        adversary = build(given, dataset, device)  # with the normalisation that the file states
         load_weights(adversary, words, what="teacher.nasty.adversary")
     print(f"adversary {words}", flush=True)
     return Nasty(model, adversary, nasty, dataset.num_classes)

@@ -18,6 +18,7 @@ from rlkd_run.errors import ConfigError
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.experiment import open_data
 from rlkd_run.models.normalise import Renormalised
+from rlkd_run.record import RunFolder
 
 CPU = torch.device("cpu")
 TIMM = [*TINY, "teacher=timm", "teacher.model=resnet10t", "teacher.recipe.epochs=2", "teacher.recipe.milestones=[1]"]
@@ -56,6 +57,20 @@ def test_its_file_knows_how_images_are_to_be_normalised(hub: list[str]) -> None:
     assert isinstance(model, Renormalised)
     assert given == trained
     assert len(hub) == 2
+
+
+def test_as_an_adversary_it_answers_as_it_does_as_a_teacher(hub: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    started = composed(*STARTED)
+    dataset = open_data(started, CPU)
+    _, trained = measured(started, dataset)
+    (weights,) = Path("outputs/teachers").glob("*/teacher.safetensors")
+    nasty = composed(*TIMM, "teacher.objective=nasty", f"teacher.nasty.adversary={weights}")
+    with RunFolder(Path("run")) as folder:
+        network = teachers.build(nasty, dataset, CPU)
+        adversary = teachers._objective(nasty, network, dataset, CPU, folder).adversary  # type: ignore[attr-defined]
+    images = next(iter(dataset.test_batches(8))).images
+    with torch.no_grad():
+        assert torch.equal(adversary(images), trained.eval()(images))
 
 
 def test_once_trained_it_needs_no_network(hub: list[str]) -> None:

@@ -13,8 +13,9 @@ from support import TINY
 from rlkd_run import teacher_weights, teachers
 from rlkd_run.config.identity import teacher_folder
 from rlkd_run.evaluation import Accuracy, evaluate
-from rlkd_run.experiment import open_data
+from rlkd_run.experiment import build, open_data
 from rlkd_run.models.weights import load_weights
+from rlkd_run.seeding import derive_seed
 
 CPU = torch.device("cpu")
 
@@ -66,6 +67,20 @@ def test_fresh_weights_depend_on_the_teachers_seed_alone() -> None:
 
     assert torch.equal(first_weight(), first_weight("seed=3"))
     assert not torch.equal(first_weight(), first_weight("teacher.seed=3"))
+
+
+def test_a_student_of_its_teachers_seed_and_architecture_starts_elsewhere() -> None:
+    """And sees other batches: else it would retrace its teacher's training to the last bit."""
+    config = only(*TINY, "teacher=resnet8", "student=resnet8", "temperature=fixed")
+    assert config.seed == config.teacher.seed
+    dataset = open_data(config, CPU)
+    teacher = teachers.build(config, dataset, CPU)
+    student = build(config, dataset, teacher, CPU).student.model
+    assert not torch.equal(next(teacher.parameters()), next(student.parameters()))
+    streams = [teachers._stream(config, what) for what in ("weights", "data", "training")]
+    assert not {derive_seed(config.seed, what) for what in ("weights", "data", "training")} & set(streams)
+    nasty = only(*TINY, "teacher.objective=nasty", "temperature=fixed")
+    assert teachers._stream(nasty, "weights") not in streams
 
 
 def test_a_teacher_far_from_the_literature_is_said_aloud(capsys: pytest.CaptureFixture[str]) -> None:

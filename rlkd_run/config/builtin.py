@@ -45,6 +45,7 @@ METHODS.register(
     "dkd",
     DKDOptions,
     "rlkd_run.methods.dkd:DKD",
+    temperature_weights=("alpha", "beta"),
     source="arXiv 2203.08679",
     equation="CE + min(e/W, 1) · T² (α TCKD + β NCKD)",
 )
@@ -52,6 +53,7 @@ METHODS.register(
     "dtkd",
     DTKDOptions,
     "rlkd_run.methods.dtkd:DTKD",
+    temperature_weights=("alpha",),
     source="arXiv 2404.12711",
     equation="CE + min(e/W, 1) · (α KL at the policy's T + β KL at τ)",
 )
@@ -59,6 +61,7 @@ METHODS.register(
     "dist",
     DISTOptions,
     "rlkd_run.methods.dist:DIST",
+    temperature_weights=("inter_weight", "intra_weight"),
     source="arXiv 2205.10536",
     equation="CE + T² (β (1 − ρ over classes) + γ (1 − ρ over instances)), ρ Pearson's correlation",
 )

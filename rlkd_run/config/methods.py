@@ -107,7 +107,7 @@ class CRDOptions(FeatureOptions):
 
     embedding: int = option("width of the embedding and of the memory", ge=1)
     negatives: int = option("K: images of other classes that each image is told from", ge=1)
-    nce_temperature: float = option("temperature of the contrast; not that of the softmax", gt=0)
+    nce_temperature: float = option("temperature of the contrast; not that of the softmax", ge=0.015)
     memory_momentum: float = option("share of the old row when a row of the memory is renewed", ge=0, le=1)
 
 
@@ -135,8 +135,8 @@ class InfoFlowOptions(FeatureOptions):
     decay: float = option("factor on that weight after every decay_epochs", gt=0, le=1)
     decay_epochs: float = option("epochs over which that weight is multiplied by decay", gt=0)
     auxiliary: Optional[str] = option(
-        "name of a zoo network that is distilled from the teacher first, on penultimate features only, and then "
-        "teaches; null: the teacher itself teaches"
+        "name of a zoo network that is distilled from the teacher first, on penultimate features only, at the run's "
+        "temperatures and with the teacher's seed, and then teaches; null: the teacher itself teaches"
     )
 
 

@@ -29,6 +29,7 @@ class Entry:
         target: "module:attribute" of the class, imported by `load`.
         uses_agent: temperature policies only: whether the group `agent` matters to it.
         uses_temperature: methods only: whether a temperature policy matters to it.
+        temperature_weights: methods only: options of which one must not be 0, or it does not matter after all.
         source: methods and policies: where it comes from, e.g. an arXiv number; for the documentation.
         equation: methods and policies: what it computes, in a line; for the documentation.
     """
@@ -38,6 +39,7 @@ class Entry:
     target: str
     uses_agent: bool = False
     uses_temperature: bool = True
+    temperature_weights: tuple[str, ...] = ("kl_weight",)
     source: str = ""
     equation: str = ""
 

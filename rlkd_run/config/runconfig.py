@@ -11,6 +11,7 @@ from typing import Any, Optional
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
 from rlkd_run.config.agent import AgentOptions
 from rlkd_run.config.build import Problems, build, nearest
+from rlkd_run.config.methods import InfoFlowOptions
 from rlkd_run.config.models import StudentOptions, TeacherOptions
 from rlkd_run.config.option import option
 from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES, Registry
@@ -74,8 +75,19 @@ class RunConfig:
 
     @property
     def uses_temperature(self) -> bool:
-        """Whether the method's loss has a temperature: some have none, others lose it with the weight of their KL."""
-        return METHODS[self.method.name].uses_temperature and getattr(self.method, "kl_weight", 1) != 0
+        """Whether the method's loss has a temperature: some have none, others lose it with the weights of their KL."""
+        return METHODS[self.method.name].uses_temperature and not self.lost_temperature
+
+    @property
+    def lost_temperature(self) -> list[str]:
+        """The options of the method that are 0, so that nothing of what has a temperature is left; empty otherwise."""
+        weights = [name for name in METHODS[self.method.name].temperature_weights if hasattr(self.method, name)]
+        return [] if any(getattr(self.method, name) != 0 for name in weights) else weights
+
+    @property
+    def auxiliary(self) -> str | None:
+        """The network that is distilled first, to teach in the teacher's place; None for most runs."""
+        return self.method.auxiliary if isinstance(self.method, InfoFlowOptions) else None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, in the shape of the composed yaml, with `choices` and `plugins` beside the groups."""

@@ -100,7 +100,8 @@ def _agent(config: RunConfig, problems: list[str]) -> None:
 def _temperature(config: RunConfig, problems: list[str]) -> None:
     method, policy = config.method.name, config.temperature.name
     if not config.uses_temperature and policy != "fixed":
-        why = "with method.kl_weight=0 has" if METHODS[method].uses_temperature else "has"
+        lost = " and ".join(f"method.{name}=0" for name in config.lost_temperature)
+        why = f"with {lost} has" if METHODS[method].uses_temperature else "has"
         problems.append(
             f"method={method} {why} no temperature that temperature={policy} could set; use temperature=fixed."
         )
@@ -114,11 +115,17 @@ def _temperature(config: RunConfig, problems: list[str]) -> None:
 
 
 def _method(config: RunConfig, problems: list[str]) -> None:
-    auxiliary = getattr(config.method, "auxiliary", None)
+    auxiliary = config.auxiliary
     if auxiliary is not None and auxiliary not in ZOO_NAMES:
         problems.append(f"method.auxiliary={auxiliary} is not in the zoo; {nearest(auxiliary, ZOO_NAMES)}")
-    waits = isinstance(config.method, AnnealingOptions) and config.method.start == "best"
-    if waits and getattr(config.dataset, "val_split", 0) == 0:
+    if not isinstance(config.method, AnnealingOptions):
+        return
+    if config.task.name == "distill" and config.method.regression_epochs >= config.recipe.epochs:
+        problems.append(
+            f"method.regression_epochs={config.method.regression_epochs} leaves no epoch of recipe.epochs="
+            f"{config.recipe.epochs} to the second phase, on labels."
+        )
+    if config.method.start == "best" and getattr(config.dataset, "val_split", 0) == 0:
         problems.append("method.start=best needs a validation split to choose by; set dataset.val_split, e.g. to 0.1.")
 
 

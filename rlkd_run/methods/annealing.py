@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlkd_run.config.methods import AnnealingOptions
-from rlkd_run.errors import ConfigError
 from rlkd_run.methods.base import Method, Setting
 from rlkd_run.protocol import Batch, Outputs, Temperatures
 from rlkd_run.schedule import Phase
@@ -27,18 +26,10 @@ class Annealing(Method):
     to set. Each phase has a fresh optimiser and runs the recipe's schedule anew, in proportion to its length. The
     second begins with the last weights of the first, or with those that were best on the validation split; the
     authors' were the best on the test set, which chooses nothing here.
-
-    Raises:
-        ConfigError: the first phase leaves no epoch to the second.
     """
 
     def __init__(self, options: AnnealingOptions, setting: Setting) -> None:
         super().__init__()
-        if options.regression_epochs >= setting.epochs:
-            raise ConfigError(
-                f"method.regression_epochs={options.regression_epochs} leaves no epoch of recipe.epochs="
-                f"{setting.epochs} to the second phase, on labels."
-            )
         self.regression_epochs = options.regression_epochs
         self.steps = options.steps
         self._phases = (

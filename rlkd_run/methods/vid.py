@@ -37,7 +37,8 @@ class GaussianRegression(nn.Module):
             nn.ReLU(),
             nn.Conv2d(teacher, teacher, 1, bias=False),
         )
-        start = math.log(math.expm1(initial_variance - SMALLEST_VARIANCE))  # the inverse of softplus
+        above = initial_variance - SMALLEST_VARIANCE
+        start = above + math.log(-math.expm1(-above))  # the inverse of softplus
         self.log_scale = nn.Parameter(torch.full((teacher,), start))
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -134,9 +134,9 @@ def _around(record: Record, part: Callable[[Record], FlatConfig]) -> FlatConfig:
 def _settled(record: Record) -> FlatConfig:
     """A teacher whose weights were given counts as these, wherever they lay."""
     config = settled(record.config)
-    if config.get("teacher.checkpoint") is None or record.teacher_weights is None:
+    if config.get("teacher.checkpoint") is None or record.given_weights is None:
         return config
-    return {**config, "teacher.checkpoint": record.teacher_weights}
+    return {**config, "teacher.checkpoint": record.given_weights}
 
 
 def _beyond_networks(record: Record) -> FlatConfig:

@@ -46,10 +46,11 @@ class Record:
     `train_teacher`; `student`, `method`, `temperature` and `teacher_top1` are None there. A network of timm that is
     called like another one of the zoo has `timm/` before its name. `agent` is the preset of RLKD's agent, None under
     another temperature. `config` is flat: dotted key -> value; so is `environment`, the packages, code and machine as
-    far as they are recorded. `teacher_weights` is their SHA-256, None of timm's and in records of earlier versions;
-    `own_code` the hashes of third parties' modules, `version` that of this project. `departures` holds, for method,
-    temperature and agent, key -> the run's value and that of the yaml which it chose. `cell` is the hash of everything
-    that can change the result but the seed. Accuracies in percent.
+    far as they are recorded. `teacher_weights` is the SHA-256 of those that taught (an auxiliary's, where one did) and
+    `given_weights` of the teacher's itself, None of timm's and in records of earlier versions; `own_code` the hashes of
+    third parties' modules, `version` that of this project. `departures` holds, for method, temperature and agent, key
+    -> the run's value and that of the yaml which it chose. `cell` is the hash of everything that can change the result
+    but the seed. Accuracies in percent.
     """
 
     folder: Path
@@ -67,6 +68,7 @@ class Record:
     teacher_top1: float | None
     teacher_top5: float | None
     teacher_weights: str | None
+    given_weights: str | None
     own_code: str
     version: str | None
     images_per_second: float | None
@@ -167,7 +169,8 @@ def _record(folder: Path, fields: Fields) -> Record:
         top5=None if trained.get("top5") is None else _accuracy(trained.child("top5")),
         teacher_top1=teacher.percent("top1") if distilled else None,
         teacher_top5=teacher.percent_or_none("top5") if distilled else None,
-        teacher_weights=teacher.text_or_none("sha256") if distilled and "sha256" in teacher.values else None,
+        teacher_weights=_weights(fields.child("auxiliary") if "auxiliary" in fields.values else teacher, distilled),
+        given_weights=_weights(teacher, distilled),
         own_code=shown(fields.values.get("own_code", [])),
         version=shown(fields.values["code"]) if fields.values.get("code") is not None else None,
         images_per_second=fields.number_or_none("images_per_second"),
@@ -177,6 +180,10 @@ def _record(folder: Path, fields: Fields) -> Record:
         departures=_departures(fields.values.get("departures")),
         environment=flatten({key: fields.values[key] for key in _ENVIRONMENT if key in fields.values}),
     )
+
+
+def _weights(network: Fields, distilled: bool) -> str | None:
+    return network.text_or_none("sha256") if distilled and "sha256" in network.values else None
 
 
 def _name(network: Fields, source: object) -> str:

@@ -52,8 +52,10 @@ def test_regression(epoch: int, value: str) -> None:
 
 def test_phases() -> None:
     assert method(3, 5, "best").phases() == (Phase(3), Phase(2, labels_only=True, start="best"))
-    with pytest.raises(ConfigError, match="leaves no epoch of recipe"):
-        method(5, 5)
+    annealed = ["method=annealing", "temperature=fixed", "recipe.epochs=4,5", "method.regression_epochs=5"]
+    with pytest.raises(ConfigError, match=r"regression_epochs=5 leaves no epoch of recipe\.epochs=5 to the second"):
+        compose_command(annealed)  # before the first of its jobs
+    compose_command([*annealed, "task=train_teacher"])
 
 
 def test_the_best_start_needs_a_validation_split() -> None:

@@ -23,7 +23,7 @@ from rlkd_run.methods.reviewkd import ReviewKD, hierarchical_loss
 from rlkd_run.methods.rkd import angle_loss, differences, distance_loss
 from rlkd_run.methods.sp import similarity_loss
 from rlkd_run.methods.srrl import SRRL
-from rlkd_run.methods.vid import GaussianRegression, gaussian_loss
+from rlkd_run.methods.vid import SMALLEST_VARIANCE, GaussianRegression, gaussian_loss
 from rlkd_run.models.build import build_model
 from rlkd_run.models.features import Network
 from rlkd_run.protocol import Batch, Needs, Outputs, Temperatures
@@ -77,6 +77,12 @@ def test_at() -> None:
 
 def test_nst() -> None:
     assert selectivity_loss(MS, MT).item() == golden("0.55")
+
+
+@pytest.mark.parametrize("variance", [0.001, 5.0, 1e4])
+def test_vid_starts_with_the_variance_that_is_asked_for(variance: float) -> None:
+    scale = GaussianRegression(3, 2, variance).log_scale
+    assert (torch.nn.functional.softplus(scale) + SMALLEST_VARIANCE).tolist() == pytest.approx([variance] * 2)
 
 
 def test_vid_at_the_start() -> None:

@@ -115,6 +115,16 @@ def test_schedules_span_the_run_unless_told_otherwise(shape: str) -> None:
         (["method=ttm"], "method=ttm has no temperature that temperature=rlkd could set; use temperature=fixed."),
         (["method=wttm", "temperature=ctkd"], "method=wttm has no temperature that temperature=ctkd could set; "),
         (["method.kl_weight=0"], "method=kd with method.kl_weight=0 has no temperature that temperature=rlkd could "),
+        (
+            ["method=dkd", "method.alpha=0", "method.beta=0"],
+            "method=dkd with method.alpha=0 and method.beta=0 has no temperature that temperature=rlkd could ",
+        ),
+        (["method=dtkd", "method.alpha=0"], "method=dtkd with method.alpha=0 has no temperature that temperature=rlkd"),
+        (
+            ["method=dist", "method.inter_weight=0", "method.intra_weight=0", "temperature=ctkd"],
+            "method=dist with method.inter_weight=0 and method.intra_weight=0 has no temperature ",
+        ),
+        (["method=crd", "method.nce_temperature=0.01"], "method.nce_temperature must be at least 0.015, not 0.01"),
         (["method=lskd", "temperature=lskd_std"], "temperature=lskd_std divides by a deviation, and "),
         (
             ["temperature=random", "temperature.law=uniform", "agent.t_min=0"],
@@ -134,4 +144,6 @@ def test_a_fixed_temperature_goes_with_everything() -> None:
     for method in ("ttm", "wttm", "kd", "dkd"):
         compose_command([f"method={method}", "temperature=fixed"])
     compose_command(["method.kl_weight=0", "temperature=fixed"])
+    compose_command(["method=dkd", "method.alpha=0", "temperature=rlkd"])
+    compose_command(["method=dist", "method.inter_weight=0", "temperature=rlkd"])
     compose_command(["task=train_teacher", "method=ttm"])
