@@ -12,13 +12,18 @@ from states import same
 from test_capture import AGENTS, LONGER, METHOD_OPTIONS, SMALL
 
 from rlkd_run import teachers
+from rlkd_run.branches import Branches
 from rlkd_run.capture import CapturedSteps, CudaGraphs
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.device import prepare
 from rlkd_run.experiment import build, open_data
+from rlkd_run.layer_rates import layer_rates
+from rlkd_run.models.features import Network
+from rlkd_run.objectives import Supervised
 from rlkd_run.protocol import Situation
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
+from rlkd_run.teacher_cache import CachedTeacher, teacher_for
 from rlkd_run.training import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -44,8 +49,10 @@ def make(*overrides: str, captured: bool) -> Trainer:
         objective.student.compile(config.recipe.batch_size)
     torch.manual_seed(derive_seed(config.seed, "training"))
     loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
+    objective.answers = teacher_for(config, objective.teacher, loader, dataset)
+    rates = layer_rates(config.recipe, objective.model)
     recorder = CudaGraphs(device) if captured else None
-    return Trainer(objective, loader, Schedule.of(config.recipe), device, recorder=recorder)
+    return Trainer(objective, loader, Schedule.of(config.recipe), device, rates, recorder)
 
 
 def train(trainer: Trainer) -> Trainer:
@@ -93,6 +100,47 @@ def test_every_policy(name: str) -> None:
 @pytest.mark.parametrize("overrides", AGENTS.values(), ids=AGENTS)
 def test_the_agent_learns(overrides: list[str]) -> None:
     check("temperature=rlkd", *LONGER, *overrides)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("method", ["kd", "srrl", "rkd", "crd"])
+def test_answers_that_lie_on_the_device(method: str, precision: str) -> None:
+    cache = ("runtime.teacher_cache=full", f"runtime.teacher_cache_precision={precision}")
+    overrides = ("temperature=fixed", f"method={method}", *METHOD_OPTIONS.get(method, []), *LONGER, *cache)
+    answers = make(*overrides, captured=False).objective.answers  # type: ignore[attr-defined]
+    assert isinstance(answers, CachedTeacher)
+    assert answers.on_device
+    check(*overrides)
+
+
+def test_layers_with_rates_of_their_own() -> None:
+    check("temperature=fixed", "recipe.lr_policy=tempbalance", "recipe.tempbalance.min_eigenvalues=8", *LONGER)
+
+
+def test_a_teachers_own_training() -> None:
+    def own(*, captured: bool) -> Trainer:
+        whole = make("temperature=fixed", *LONGER, captured=captured)
+        alone = Supervised(Network(whole.objective.model), Branches(None))
+        recorder = CudaGraphs(whole.device) if captured else None
+        return Trainer(alone, whole.loader, whole.schedule, whole.device, recorder=recorder)
+
+    plain, captured = train(own(captured=False)), train(own(captured=True))
+    assert captured.captured is not None
+    assert not captured.captured.refused
+    assert same(state(plain), state(captured))
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_a_captured_run_goes_on_from_a_checkpoint_of_either_kind(captured: bool) -> None:
+    whole = train(make("temperature=rlkd", *LONGER, captured=True))
+    begun = make("temperature=rlkd", *LONGER, captured=captured)
+    for _ in range(2):
+        begun.run_epoch(lambda: None)
+    resumed = make("temperature=rlkd", *LONGER, captured=True)
+    resumed.load_state_dict(begun.state_dict())
+    assert same(state(whole), state(train(resumed)))
+    assert resumed.captured is not None
+    assert not resumed.captured.refused
 
 
 def test_low_precision() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlkd_run.data.transfer import Arrival, one_ahead
+from rlkd_run.data.transfer import Arrival, SideStream, one_ahead, upload
 
 
 class Copies:
@@ -50,3 +50,15 @@ def test_an_error_comes_in_its_place() -> None:
     with pytest.raises(ValueError, match="unreadable"):
         seen.extend(int(tensor) for tensor in one_ahead(broken(), Copies()))
     assert seen == [0, 1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_what_comes_beside_a_busy_gpu_has_arrived_when_it_is_read() -> None:
+    device = torch.device("cuda")
+    busy = torch.randn(2048, 2048, device=device)
+    sent = [torch.full((1 << 20,), float(number)) for number in range(8)]
+    side = SideStream(device, lambda tensor: upload(tensor, device) * 2)
+    for expected, found in zip(sent, one_ahead(sent, side), strict=True):
+        for _ in range(8):
+            busy = torch.tanh(busy @ busy)
+        assert torch.equal(found.cpu(), expected * 2)
