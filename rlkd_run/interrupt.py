@@ -27,6 +27,8 @@ COMMANDS_STOPS = _known("SIGINT", "SIGTERM", "SIGHUP")
 HANGUP = _known("SIGHUP")
 """What comes when the terminal is closed: from the system, from the shell, and from the command to its jobs."""
 
+_ANNOUNCEMENTS = _known("SIGUSR1", "SIGUSR2")
+
 _SAME = 1.0  # seconds; a scheduler signals a job and its supervisor, who passes it on: that is one request
 
 
@@ -67,7 +69,8 @@ def ignore_more_of(number: int | None) -> None:
 class StopRequest:
     """While entered, the first of `STOPS` is only noted; another one, a second or more later, acts at once.
 
-    A second SIGHUP never does: no person is behind it who cannot wait.
+    A second SIGHUP never does, nor does a SIGTERM after Slurm's announcement, with which a requeue ends the job while
+    it may still be at its step: no person is behind them who cannot wait.
 
     Attributes:
         signal_number: the noted signal; None as long as there is none.
@@ -92,8 +95,11 @@ class StopRequest:
         now = time.monotonic()
         if self.signal_number is None:
             self.signal_number, self._noted = number, now
-        elif number not in HANGUP and now - self._noted >= _SAME:
+        elif now - self._noted >= _SAME and not self._can_wait(number):
             raise Interrupted(number)
+
+    def _can_wait(self, number: int) -> bool:
+        return number in HANGUP or (self.signal_number in _ANNOUNCEMENTS and number != signal.SIGINT)
 
 
 @contextmanager

@@ -206,7 +206,7 @@ def supervise(
         environment: what is added to this process's environment.
     """
     with ExitStack() as stack:
-        output = None if log is None else stack.enter_context(open(log, "a"))
+        output = None if log is None else stack.enter_context(_opened(log))
         child = subprocess.Popen(
             command,
             stdout=output,
@@ -224,6 +224,15 @@ def supervise(
             child.terminate()
             child.wait()
             raise
+
+
+def _opened(log: Path) -> IO[str]:
+    """Where a child's output goes: nowhere, if the file cannot be written, which is no reason not to do the work."""
+    try:
+        return open(log, "a")
+    except OSError as error:
+        print(f"{log} cannot be written ({error.strerror}): the output of this job is lost", flush=True)
+        return open(os.devnull, "a")
 
 
 @contextmanager

@@ -58,7 +58,8 @@ def one_log(folders: Sequence[Path]) -> Path:
             other.unlink(missing_ok=True)
             other.symlink_to(first.name)
     if first.is_symlink():  # of an earlier job, in which it was not the first
-        first.unlink()
+        with suppress(OSError):
+            first.unlink()
     return first
 
 

@@ -24,6 +24,7 @@ from rlkd_run.files import writing
 from rlkd_run.grouping import cohorts
 from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, ignore_more_of, stop_at_once
 from rlkd_run.job import Frozen, run_job, stop_jobs_here, write_together
+from rlkd_run.launchers import candid_launcher, in_a_line
 from rlkd_run.missing_files import missing_files
 from rlkd_run.own_code import tell_if_code_changed
 from rlkd_run.queue_files import forget, forget_together, log_file
@@ -101,9 +102,10 @@ def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[
     try:
         if command.launcher_kind != "basic":  # a place in a cluster is not for waiting
             _launch(missing_teachers(waiting.values()), command)
-        if _launch(waiting, command):
-            # Another sweep that wants the same runs has been let do them, while this one did others.
-            _launch({folder: run for folder, run in waiting.items() if _left(folder)}, command, wait=True)
+        _launch(waiting, command)
+        # Another sweep that wants the same runs has been let do them, while this one did others; and a launcher that
+        # ended early has left some.
+        _launch({folder: run for folder, run in waiting.items() if _left(folder)}, command, wait=True)
     except Interrupted:
         print(f"\n{_summary(runs, before & runs.keys(), stopped=True)}", flush=True)
         raise
@@ -124,14 +126,17 @@ def _left(folder: Path) -> bool:
     return not finished(folder) and standing(folder).state not in ("failed", "unreadable")
 
 
-def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = False) -> bool:
+def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = False) -> None:
     """Hand the jobs to Hydra's launcher, as a sweep over the files that hold their configurations.
 
-    Returns:
-        Whether the launcher came to its end; what became of the jobs is told by their folders.
+    What became of the jobs is told by their folders.
+
+    Raises:
+        ConfigError: the launcher gave up before any of them had begun.
     """
     if not runs:
-        return True
+        return
+    before = {folder: standing(folder) for folder in runs}
     here = Path.cwd()
     groups = cohorts(runs.values())
     if len(runs) > 1 and any(run.runtime.cohort > 1 for run in runs.values()):
@@ -157,11 +162,16 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
         stop_at_once(number, frame)
 
     try:
-        with answered_by(stop, COMMANDS_STOPS):
+        with answered_by(stop, COMMANDS_STOPS), candid_launcher(command.launcher_kind):
             hydra.main(config_path=str(config_folder()), config_name="_job", version_base="1.3")(run_job)()
-    except SystemExit as error:  # Hydra has printed what is wrong with its launcher; the folders tell what was done
-        print(f"rlkd-run: the launcher {command.launcher} ended early (exit code {error.code}).", file=sys.stderr)
-        return False
+    except (Exception, SystemExit) as error:  # of whatever kind, from a scheduler that this project does not know
+        told = f"The launcher {command.launcher} ended early: {in_a_line(error)}."
+        if not wait and all(standing(folder) == before[folder] for folder in runs):
+            if command.launcher_kind == "joblib":  # of a scheduler's jobs, some may be waiting for their places
+                for folder in runs:
+                    forget(folder)
+            raise ConfigError(told) from error
+        print(f"rlkd-run: {told}", file=sys.stderr, flush=True)
     finally:
         for folder in runs:
             if finished(folder):
@@ -169,7 +179,6 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
         for path in files:
             forget_together(path)
         sys.argv = previous
-    return True
 
 
 def _summary(runs: Mapping[Path, RunConfig], before: set[Path], *, stopped: bool = False) -> str:

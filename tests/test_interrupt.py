@@ -13,7 +13,7 @@ from rlkd_run.errors import Interrupted
 from rlkd_run.interrupt import StopRequest, answered_by, stop_at_once, uninterrupted
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_is_noted_the_second_acts(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(number)
     with StopRequest() as stop:
@@ -26,6 +26,18 @@ def test_the_first_is_noted_the_second_acts(number: signal.Signals, monkeypatch:
             os.kill(os.getpid(), number)
         assert ended.value.exit_code == 128 + number
     assert signal.getsignal(number) == before
+
+
+def test_what_slurm_announced_is_not_cut_short_by_what_it_sends_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job ends with a SIGTERM while the step under way may take long."""
+    monkeypatch.setattr(interrupt, "_SAME", 0.0)
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        assert stop.signal_number == signal.SIGUSR2
+        with pytest.raises(Interrupted):
+            os.kill(os.getpid(), signal.SIGINT)  # a person
 
 
 @pytest.fixture

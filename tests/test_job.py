@@ -207,7 +207,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def launch(*overrides: str) -> None:
     command = compose_command([*overrides, "seed=0,1"])
-    assert sweep._launch({folder_of(run): run for run in command.runs}, command)
+    sweep._launch({folder_of(run): run for run in command.runs}, command)
 
 
 def test_what_another_users_sweep_left_in_the_queue_is_in_nobodys_way(launched: list[str]) -> None:
@@ -237,3 +237,11 @@ def test_a_lock_that_cannot_be_opened_is_on_record() -> None:
 
 def test_an_interruption_travels_between_processes() -> None:
     assert pickle.loads(pickle.dumps(Interrupted(signal.SIGTERM))).exit_code == 143
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    Path("log").mkdir()
+    with open("lock", "w") as note:
+        program = "print('unheard'); raise SystemExit(3)"
+        assert supervise([sys.executable, "-c", program], [note], log=Path("log")).code == 3
+    assert capfd.readouterr().out == "log cannot be written (Is a directory): the output of this job is lost\n"

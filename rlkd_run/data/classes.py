@@ -36,6 +36,11 @@ def class_folders(split: Path) -> Split:
     return {name: ClassFolder(split / name, _images(os.fspath(split / name))) for name in names}
 
 
+def _waits(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a pipe, say, which who opens it waits at. Of a link that leads nowhere its reader will complain."""
+    return not entry.is_file() and os.path.exists(entry.path)
+
+
 def _images(folder: str) -> list[str]:
     found = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
@@ -43,6 +48,6 @@ def _images(folder: str) -> list[str]:
             continue
         if entry.is_dir():
             found += _images(entry.path)
-        elif entry.name.lower().endswith(EXTENSIONS):
+        elif entry.name.lower().endswith(EXTENSIONS) and not _waits(entry):
             found.append(entry.path)
     return found

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
+import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,14 @@ from torch.utils import data
 from rlkd_run.config.datasets import FolderOptions
 from rlkd_run.data.crops import Crops
 from rlkd_run.data.dataset import Loading
-from rlkd_run.data.images import ImageFiles, Request, Unreadable, collate, leave_signals_to_main
+from rlkd_run.data.images import ImageFiles, NoRoom, Request, Unreadable, collate, leave_signals_to_main
 from rlkd_run.data.jpeg import EncodedBatch, JpegDecoder, check_decoder, collate_encoded
 from rlkd_run.data.mixing import check_plan, mixed_labels
 from rlkd_run.data.normalise import Normaliser
 from rlkd_run.data.selection import limited, split_training
 from rlkd_run.data.transfer import SideStream, one_ahead, upload
 from rlkd_run.data.tree import LabelledFiles, Tree, read_tree
-from rlkd_run.errors import ConfigError
+from rlkd_run.errors import ConfigError, RunError
 from rlkd_run.protocol import Batch, MixPlan
 from rlkd_run.seeding import derive_seed
 
@@ -230,6 +233,7 @@ class _PixelStream:
 
         Raises:
             ConfigError: a file cannot be decoded.
+            RunError: a worker was killed, or there is no room for what it has read.
         """
         if self._device.type == "cuda":
             return one_ahead(self._batches(requests), SideStream(self._device, self._bring))
@@ -237,17 +241,55 @@ class _PixelStream:
 
     def _batches(self, requests: Iterable[list[Request]]) -> Iterator[Tensor | EncodedBatch]:
         self._requests.upcoming = requests
-        iterator = iter(self._loader)
+        iterator = _begun(self._loader)
         if self._lasting and not self._held:
             self._held = True
             weakref.finalize(self, _let_go, iterator).atexit = False
         try:
-            for batch in iterator:
+            while True:
+                with _workers_may_die(self._loader):
+                    batch = next(iterator, None)
+                if batch is None:
+                    return
                 if isinstance(batch, Unreadable):
                     raise ConfigError(batch.problem)
+                if isinstance(batch, NoRoom):
+                    raise RunError(batch.problem)
                 yield batch
         finally:
             del iterator  # a traceback would keep it, for the garbage collector: see `_let_go`
+
+
+def _begun(loader: data.DataLoader[Any]) -> Iterator[Any]:
+    """The loader's iterator, without torch's answer to the death of a worker.
+
+    That is an exception wherever the main process is just then, in the writing of a checkpoint for one; who waits for
+    the worker's batch notices anyhow.
+    """
+    before = signal.getsignal(signal.SIGCHLD)
+    with _workers_may_die(loader):
+        iterator = iter(loader)
+    if loader.num_workers and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, before)
+    return iterator
+
+
+@contextmanager
+def _workers_may_die(loader: data.DataLoader[Any]) -> Iterator[None]:
+    """Tell in a sentence what torch finds out in several ways.
+
+    Raises:
+        RunError: a worker is gone.
+    """
+    try:
+        yield
+    except (RuntimeError, OSError, EOFError) as error:
+        if not loader.num_workers or str(error).startswith("Caught "):  # which is what a worker itself raised
+            raise
+        raise RunError(
+            "A process that decodes images was killed; if nobody did that, the machine ran out of memory, of which "
+            "fewer of them (runtime.num_workers) take less. The same command goes on from its last checkpoint."
+        ) from error
 
 
 class _Requests:

@@ -57,6 +57,12 @@ class Unreadable(NamedTuple):
     problem: str
 
 
+class NoRoom(NamedTuple):
+    """What a worker returns where a batch does not fit into the memory that it shares with the main process."""
+
+    problem: str
+
+
 class Encoded(NamedTuple):
     """A JPEG file as it is.
 
@@ -118,8 +124,13 @@ class ImageFiles(data.Dataset[Tensor | Encoded | Unreadable]):
                 if image.mode in ("I", "F"):
                     return Unreadable(f"{file} has 32-bit pixels, of unknown range: convert it to 8 or 16 bits.")
                 return _rgb(image)
+        except PermissionError as error:
+            return Unreadable(f"{file} must not be read: {error.strerror}.")
         except _DECODING_ERRORS as error:
-            return Unreadable(f"{file} is not a readable image ({error}): repair it or remove it.")
+            return Unreadable(
+                f"{file} is not a readable image ({error}): repair it or remove it (with other images, checkpoints "
+                "from before do not go on)."
+            )
 
     def _read(self, request: Request) -> Encoded | None:
         """The file, if it is a JPEG file of three colours that ends as one does: others are for Pillow to judge."""
@@ -142,14 +153,35 @@ def _rgb(image: Image.Image) -> Image.Image:
     return decoded.convert("RGB")
 
 
-def collate(items: Sequence[Tensor | Unreadable]) -> Tensor | Unreadable:
+def collate(items: Sequence[Tensor | Unreadable]) -> Tensor | Unreadable | NoRoom:
     """[B, S, S, 3] uint8, or the first problem among the images."""
     images = []
     for item in items:
         if isinstance(item, Unreadable):
             return item
         images.append(item)
-    return torch.stack(images)
+    batch = torch.stack(images)
+    return no_room(batch) or batch
+
+
+def no_room(*tensors: Tensor) -> NoRoom | None:
+    """In a worker, move what it made to the memory that it shares with the main process; or say that it has no room.
+
+    Left to the queue, this is done by a thread of its own, whose failure nobody hears of: the batch would be waited for
+    for ever.
+    """
+    if data.get_worker_info() is None:
+        return None
+    try:
+        for tensor in tensors:
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+    except RuntimeError as error:
+        return NoRoom(
+            f"A batch of images does not fit into shared memory ({str(error).splitlines()[0]}): enlarge /dev/shm "
+            "(docker run --shm-size=1g), or set runtime.num_workers=0. The same command goes on from its last "
+            "checkpoint."
+        )
+    return None
 
 
 def leave_signals_to_main(worker: int) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from rlkd_run.data.crops import Crops, Cut
-from rlkd_run.data.images import Encoded, ImageFiles, Request, Unreadable
+from rlkd_run.data.images import Encoded, ImageFiles, NoRoom, Request, Unreadable, no_room
 from rlkd_run.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ class EncodedBatch(NamedTuple):
     pixels: Tensor | None
 
 
-def collate_encoded(items: Sequence[Tensor | Encoded | Unreadable]) -> EncodedBatch | Unreadable:
+def collate_encoded(items: Sequence[Tensor | Encoded | Unreadable]) -> EncodedBatch | Unreadable | NoRoom:
     """What a worker has read as one batch, or the first problem among it."""
     files: dict[int, Encoded] = {}
     pixels: list[Tensor] = []
@@ -52,7 +52,7 @@ def collate_encoded(items: Sequence[Tensor | Encoded | Unreadable]) -> EncodedBa
         else:
             pixels.append(item)
     encoded = list(files.values())
-    return EncodedBatch(
+    batch = EncodedBatch(
         torch.cat([file.data for file in encoded]) if encoded else torch.empty(0, dtype=torch.uint8),
         [len(file.data) for file in encoded],
         list(files),
@@ -60,6 +60,7 @@ def collate_encoded(items: Sequence[Tensor | Encoded | Unreadable]) -> EncodedBa
         [file.cut for file in encoded],
         torch.stack(pixels) if pixels else None,
     )
+    return no_room(batch.data, *(() if batch.pixels is None else (batch.pixels,))) or batch
 
 
 class JpegDecoder:

@@ -10,6 +10,7 @@ from rlkd_run.results.settings import shown
 
 _PARTS: tuple[tuple[str, Callable[[Record], str | None]], ...] = (
     ("the weights of their teacher", lambda record: record.teacher_weights),
+    ("their images", lambda record: record.images),
     ("their own code", lambda record: record.own_code),
     ("the version of rlkd-run", lambda record: record.version),
     ("the version of torch", lambda record: _fact(record, "packages.torch")),

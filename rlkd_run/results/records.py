@@ -47,10 +47,10 @@ class Record:
     called like another one of the zoo has `timm/` before its name. `agent` is the preset of RLKD's agent, None under
     another temperature. `config` is flat: dotted key -> value; so is `environment`, the packages, code and machine as
     far as they are recorded. `teacher_weights` is the SHA-256 of those that taught (an auxiliary's, where one did) and
-    `given_weights` of the teacher's itself, None of timm's and in records of earlier versions; `own_code` the hashes of
-    third parties' modules, `version` that of this project. `departures` holds, for method, temperature and agent, key
-    -> the run's value and that of the yaml which it chose. `cell` is the hash of everything that can change the result
-    but the seed. Accuracies in percent.
+    `given_weights` of the teacher's itself, None of timm's and in records of earlier versions; `images` is the
+    fingerprint of a folder's images; `own_code` the hashes of third parties' modules, `version` that of this project.
+    `departures` holds, for method, temperature and agent, key -> the run's value and that of the yaml which it chose.
+    `cell` is the hash of everything that can change the result but the seed. Accuracies in percent.
     """
 
     folder: Path
@@ -69,6 +69,7 @@ class Record:
     teacher_top5: float | None
     teacher_weights: str | None
     given_weights: str | None
+    images: str | None
     own_code: str
     version: str | None
     images_per_second: float | None
@@ -171,6 +172,7 @@ def _record(folder: Path, fields: Fields) -> Record:
         teacher_top5=teacher.percent_or_none("top5") if distilled else None,
         teacher_weights=_weights(fields.child("auxiliary") if "auxiliary" in fields.values else teacher, distilled),
         given_weights=_weights(teacher, distilled),
+        images=_fingerprint(fields.values.get("images")),
         own_code=shown(fields.values.get("own_code", [])),
         version=shown(fields.values["code"]) if fields.values.get("code") is not None else None,
         images_per_second=fields.number_or_none("images_per_second"),
@@ -180,6 +182,11 @@ def _record(folder: Path, fields: Fields) -> Record:
         departures=_departures(fields.values.get("departures")),
         environment=flatten({key: fields.values[key] for key in _ENVIRONMENT if key in fields.values}),
     )
+
+
+def _fingerprint(images: object) -> str | None:
+    found = images.get("fingerprint") if isinstance(images, dict) else None
+    return None if found is None else shown(found)
 
 
 def _weights(network: Fields, distilled: bool) -> str | None:

@@ -221,3 +221,10 @@ def test_workers_leave_after_an_error_that_somebody_keeps(image_tree: Tree, open
     # They left by themselves. One that is not told to is waited for ten seconds, and then killed.
     assert all(worker.exitcode == 0 for worker in workers)
     assert len(workers) == (2 if train else 0)  # those of an evaluation are gone before
+
+
+def test_a_pipe_is_no_image_whatever_its_name(image_tree: Tree, open_tree: Opener) -> None:
+    root = image_tree(classes=2, images=2)
+    os.mkfifo(root / "train/class0/pipe.jpg")
+    (root / "train/class0/link.jpg").symlink_to("pipe.jpg")
+    assert open_tree(root).num_train == 4

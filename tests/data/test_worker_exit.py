@@ -1,12 +1,22 @@
-"""Workers that are kept for the next epoch do not keep the process from ending."""
+"""Workers do not keep the process from ending, and what ends them is told in a sentence."""
 
 from __future__ import annotations
 
+import errno
+import multiprocessing
+import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from PIL import Image
+from torch import Tensor
+
+from rlkd_run.data.folder import FolderDataset, FolderTrainLoader
+from rlkd_run.errors import ConfigError, RunError
 
 LEAVE_IN_MID_EPOCH = """
 import torch
@@ -34,3 +44,43 @@ def test_the_process_ends() -> None:
         [sys.executable, "-c", LEAVE_IN_MID_EPOCH], capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
+
+
+@pytest.fixture
+def loader(image_tree: Callable[..., Path], open_tree: Callable[..., FolderDataset]) -> FolderTrainLoader:
+    return open_tree(image_tree(classes=2, images=6), num_workers=2, image_size=8).train_batches(2, seed=0)
+
+
+@pytest.mark.parametrize("taken", [1, 6])  # batches before; a worker may be missed at the start of an epoch as well
+def test_a_worker_that_was_killed_is_one_sentence(loader: FolderTrainLoader, taken: int) -> None:
+    answered = signal.getsignal(signal.SIGCHLD)
+    batches = loader.epoch(1)
+    for _ in range(taken):
+        next(batches)
+    assert signal.getsignal(signal.SIGCHLD) == answered  # else torch would raise wherever this process is just then
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid or 0, signal.SIGKILL)
+    with pytest.raises(RunError, match=r"^A process that decodes images was killed; if nobody did that,"):
+        list(batches) + list(loader.epoch(2))
+
+
+def test_shared_memory_that_is_full_is_one_sentence(loader: FolderTrainLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Tensor) -> Tensor:
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(Tensor, "share_memory_", full)  # workers are forked with it
+    with pytest.raises(
+        RunError, match=r"does not fit into shared memory .*No space left on device.*: enlarge /dev/shm"
+    ):
+        next(loader.epoch(1))
+
+
+def test_an_image_that_must_not_be_read_is_not_called_damaged(
+    loader: FolderTrainLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(file: str) -> Image.Image:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), file)
+
+    monkeypatch.setattr(Image, "open", refused)
+    with pytest.raises(ConfigError, match=r"\.png must not be read: Permission denied\.$"):
+        next(loader.epoch(1))

@@ -10,9 +10,12 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support import TINY, Ended, command, save_untrained_teacher
+
+from rlkd_run.launchers import candid_launcher
 
 JOBS = [*TINY, "teacher.checkpoint=teacher.safetensors", "temperature=fixed", "recipe.epochs=1", "seed=0,1"]
 
@@ -104,3 +107,53 @@ def test_a_pre_empted_job_of_submitit_is_requeued_and_resumes() -> None:
     log = Path(f"outputs/runs/.queue/{folder.name}.log").read_text()
     assert "stopped by signal" in log
     assert "resumed   after" in log
+
+
+def test_a_launcher_that_cannot_start_is_one_sentence(rlkd_run_process: Callable[..., Ended]) -> None:
+    needs("joblib")
+    ended = rlkd_run_process(*JOBS, "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
+    assert ended.code == 2
+    assert ended.err == "rlkd-run: The launcher joblib ended early: n_jobs == 0 in Parallel has no meaning.\n"
+    assert not list(Path("outputs/runs/.queue").glob("*.json"))
+
+
+def test_a_process_that_is_killed_costs_its_own_job_alone() -> None:
+    """joblib kills the others with it; what is left is begun once more."""
+    needs("joblib")
+    long = ["recipe.epochs=40", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = subprocess.Popen(command(*JOBS, *long), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(Path("outputs/runs").glob("*/metrics.csv")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    lock = next(path for path in Path("outputs/runs/.queue").glob("*.lock") if path.read_text())
+    os.kill(int(lock.read_text().split()[2]), signal.SIGKILL)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert "sweep     2 done, 0 failed, 0 skipped" in out
+    assert err.startswith("rlkd-run: The launcher joblib ended early: A worker process managed by the executor was ")
+    assert "Traceback" not in err
+
+
+def test_submitits_command_waits_for_all_jobs_whichever_dies(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs("submitit")
+    import submitit
+    from submitit.core.utils import UncompletedJobError
+
+    class Killed:
+        job_id = "7"
+
+    def outcome(job: object) -> list[int]:
+        if isinstance(job, Killed):
+            raise UncompletedJobError("Job 7 has not produced any output.\nand much more")
+        return [5]
+
+    monkeypatch.setattr(submitit.Job, "results", outcome)
+    jobs: list[Any] = [Killed(), object()]
+    with candid_launcher("submitit"):
+        (lost,), others = map(submitit.Job.results, jobs)
+    assert lost.return_value is None  # which Hydra asks for
+    assert others == [5]
+    assert submitit.Job.results is outcome
+    assert capsys.readouterr().out == "job       7 ended without a result: Job 7 has not produced any output\n"

@@ -263,6 +263,12 @@ def test_what_no_setting_tells_is_said_below(put: Callable[..., None], tmp_path:
     text = table_for([tmp_path / "outputs"])
     assert mixed.format("the version of torch") in text
     assert mixed.format("the device") in text
+    for run, listed in (("fixed0", "aa"), ("fixed1", "bb")):
+        file = tmp_path / "outputs" / run / "result.json"
+        record = json.loads(file.read_text())
+        record["images"] = {"fingerprint": {"train": "same", "test": listed}}
+        file.write_text(json.dumps(record))
+    assert mixed.format("their images") in table_for([tmp_path / "outputs"])
     assert "Runs that are compared differ in their own code: cifar100 kd rlkd (agent.reward=mine) - fixed" in text
 
 

@@ -1,0 +1,69 @@
+"""What Hydra's launchers do where they cannot start, or one of their jobs dies: one sentence, and the others go on."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+
+_FULL_ERROR = "HYDRA_FULL_ERROR"
+
+
+@contextmanager
+def candid_launcher(kind: str) -> Iterator[None]:
+    """While entered, a launcher raises what is wrong, where Hydra would print a traceback and exit.
+
+    Args:
+        kind: see `Command.launcher_kind`.
+    """
+    asked = os.environ.get(_FULL_ERROR)
+    with ExitStack() as stack:
+        if kind == "submitit":
+            stack.enter_context(_patient_submitit())
+        os.environ[_FULL_ERROR] = "1"
+        try:
+            yield
+        except Exception:
+            if asked:
+                traceback.print_exc()
+            raise
+        finally:
+            if asked is None:
+                del os.environ[_FULL_ERROR]
+            else:
+                os.environ[_FULL_ERROR] = asked
+
+
+@contextmanager
+def _patient_submitit() -> Iterator[None]:
+    """Let submitit's launcher wait for all of its jobs, also if one has no result.
+
+    It would give up at the first one that was killed, while the others run on. Nobody reads what it asks them for: what
+    became of a run is told by its folder.
+    """
+    import submitit
+    from submitit.core.utils import UncompletedJobError
+
+    wait = submitit.Job.results
+
+    def results(job: submitit.Job[Any]) -> list[Any]:
+        try:
+            return wait(job)
+        except UncompletedJobError as error:
+            print(f"job       {job.job_id} ended without a result: {in_a_line(error)}", flush=True)
+            return [JobReturn(status=JobStatus.COMPLETED)]
+
+    submitit.Job.results = results  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        submitit.Job.results = wait  # type: ignore[method-assign]
+
+
+def in_a_line(error: BaseException) -> str:
+    """The first line of what an error says, without its full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
