@@ -105,7 +105,9 @@ def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[
         _launch(waiting, command)
         # Another sweep that wants the same runs has been let do them, while this one did others; and a launcher that
         # ended early has left some.
-        _launch({folder: run for folder, run in waiting.items() if _left(folder)}, command, wait=True)
+        _launch(
+            {folder: run for folder, run in waiting.items() if _left(folder, command.launcher_kind)}, command, wait=True
+        )
     except Interrupted:
         print(f"\n{_summary(runs, before & runs.keys(), stopped=True)}", flush=True)
         raise
@@ -121,9 +123,13 @@ def missing_teachers(runs: Iterable[RunConfig]) -> dict[Path, RunConfig]:
     return jobs
 
 
-def _left(folder: Path) -> bool:
-    """Whether a run still wants doing: somebody is at it, or was, and did not say that it failed."""
-    return not finished(folder) and standing(folder).state not in ("failed", "unreadable")
+def _left(folder: Path, launcher_kind: str) -> bool:
+    """Whether a run still wants doing: somebody is at it, or was, and did not say that it failed.
+
+    Of Slurm's jobs, one that was interrupted for good has been cancelled, or its time is used up.
+    """
+    done_with = ("failed", "unreadable", *(["interrupted"] if launcher_kind == "submitit" else []))
+    return not finished(folder) and standing(folder).state not in done_with
 
 
 def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = False) -> None:

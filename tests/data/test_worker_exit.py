@@ -69,9 +69,7 @@ def test_shared_memory_that_is_full_is_one_sentence(loader: FolderTrainLoader, m
         raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
 
     monkeypatch.setattr(Tensor, "share_memory_", full)  # workers are forked with it
-    with pytest.raises(
-        RunError, match=r"does not fit into shared memory .*No space left on device.*: enlarge /dev/shm"
-    ):
+    with pytest.raises(RunError, match=r"does not fit into shared memory .*No space left on device.*: enlarge"):
         next(loader.epoch(1))
 
 
