@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import traceback
 from collections.abc import Iterator
@@ -11,22 +12,27 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 _FULL_ERROR = "HYDRA_FULL_ERROR"
+_FOR_GOOD = ("CANCELLED", "TIMEOUT", "DEADLINE")
 
 
 @contextmanager
-def candid_launcher(kind: str) -> Iterator[None]:
+def candid_launcher(kind: str) -> Iterator[list[int]]:
     """While entered, a launcher raises what is wrong, where Hydra would print a traceback and exit.
 
     Args:
         kind: see `Command.launcher_kind`.
+
+    Yields:
+        The numbers of the jobs, from 0, that the scheduler has ended for good: cancelled, or their time used up.
     """
     asked = os.environ.get(_FULL_ERROR)
+    ended: list[int] = []
     with ExitStack() as stack:
         if kind == "submitit":
-            stack.enter_context(_patient_submitit())
+            stack.enter_context(_patient_submitit(ended))
         os.environ[_FULL_ERROR] = "1"
         try:
-            yield
+            yield ended
         except Exception:
             if asked:
                 traceback.print_exc()
@@ -39,7 +45,7 @@ def candid_launcher(kind: str) -> Iterator[None]:
 
 
 @contextmanager
-def _patient_submitit() -> Iterator[None]:
+def _patient_submitit(ended: list[int]) -> Iterator[None]:
     """Let submitit's launcher wait for all of its jobs, also if one has no result.
 
     It would give up at the first one that was killed, while the others run on. Nobody reads what it asks them for: what
@@ -49,12 +55,16 @@ def _patient_submitit() -> Iterator[None]:
     from submitit.core.utils import UncompletedJobError
 
     wait = submitit.Job.results
+    number = itertools.count()  # the launcher asks them in their order
 
     def results(job: submitit.Job[Any]) -> list[Any]:
+        place = next(number)
         try:
             return wait(job)
         except UncompletedJobError as error:
             print(f"job       {job.job_id} ended without a result: {in_a_line(error)}", flush=True)
+            if job.state.startswith(_FOR_GOOD):
+                ended.append(place)
             return [JobReturn(status=JobStatus.COMPLETED)]
 
     submitit.Job.results = results  # type: ignore[method-assign, assignment]

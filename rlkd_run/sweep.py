@@ -102,12 +102,11 @@ def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[
     try:
         if command.launcher_kind != "basic":  # a place in a cluster is not for waiting
             _launch(missing_teachers(waiting.values()), command)
-        _launch(waiting, command)
+        given_up = _launch(waiting, command)
         # Another sweep that wants the same runs has been let do them, while this one did others; and a launcher that
         # ended early has left some.
-        _launch(
-            {folder: run for folder, run in waiting.items() if _left(folder, command.launcher_kind)}, command, wait=True
-        )
+        left = {folder: run for folder, run in waiting.items() if _left(folder) and folder not in given_up}
+        _launch(left, command, wait=True)
     except Interrupted:
         print(f"\n{_summary(runs, before & runs.keys(), stopped=True)}", flush=True)
         raise
@@ -123,25 +122,23 @@ def missing_teachers(runs: Iterable[RunConfig]) -> dict[Path, RunConfig]:
     return jobs
 
 
-def _left(folder: Path, launcher_kind: str) -> bool:
-    """Whether a run still wants doing: somebody is at it, or was, and did not say that it failed.
-
-    Of Slurm's jobs, one that was interrupted for good has been cancelled, or its time is used up.
-    """
-    done_with = ("failed", "unreadable", *(["interrupted"] if launcher_kind == "submitit" else []))
-    return not finished(folder) and standing(folder).state not in done_with
+def _left(folder: Path) -> bool:
+    """Whether a run still wants doing: somebody is at it, or was, and did not say that it failed."""
+    return not finished(folder) and standing(folder).state not in ("failed", "unreadable")
 
 
-def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = False) -> None:
+def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = False) -> set[Path]:
     """Hand the jobs to Hydra's launcher, as a sweep over the files that hold their configurations.
 
-    What became of the jobs is told by their folders.
+    Returns:
+        The folders of those that a scheduler has ended for good; what became of the others is told by their folders.
 
     Raises:
         ConfigError: the launcher gave up before any of them had begun.
     """
     if not runs:
-        return
+        return set()
+    ended: list[int] = []
     before = {folder: standing(folder) for folder in runs}
     here = Path.cwd()
     groups = cohorts(runs.values())
@@ -168,7 +165,7 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
         stop_at_once(number, frame)
 
     try:
-        with answered_by(stop, COMMANDS_STOPS), candid_launcher(command.launcher_kind):
+        with answered_by(stop, COMMANDS_STOPS), candid_launcher(command.launcher_kind) as ended:
             hydra.main(config_path=str(config_folder()), config_name="_job", version_base="1.3")(run_job)()
     except (Exception, SystemExit) as error:  # of whatever kind, from a scheduler that this project does not know
         told = f"The launcher {command.launcher} ended early: {in_a_line(error)}."
@@ -185,6 +182,7 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
         for path in files:
             forget_together(path)
         sys.argv = previous
+    return {folder_of(run) for number in ended for run in groups[number]}
 
 
 def _summary(runs: Mapping[Path, RunConfig], before: set[Path], *, stopped: bool = False) -> str:

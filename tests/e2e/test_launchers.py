@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -141,19 +142,22 @@ def test_submitits_command_waits_for_all_jobs_whichever_dies(
     import submitit
     from submitit.core.utils import UncompletedJobError
 
-    class Killed:
-        job_id = "7"
+    @dataclass
+    class Lost:
+        state: str
+        job_id: str = "7"
 
     def outcome(job: object) -> list[int]:
-        if isinstance(job, Killed):
+        if isinstance(job, Lost):
             raise UncompletedJobError("Job 7 has not produced any output.\nand much more")
         return [5]
 
     monkeypatch.setattr(submitit.Job, "results", outcome)
-    jobs: list[Any] = [Killed(), object()]
-    with candid_launcher("submitit"):
-        (lost,), others = map(submitit.Job.results, jobs)
+    jobs: list[Any] = [Lost("OUT_OF_MEMORY"), object(), Lost("CANCELLED by 0")]
+    with candid_launcher("submitit") as ended:
+        (lost,), others, _ = map(submitit.Job.results, jobs)
+    assert ended == [2]  # by somebody who would not have it begun once more
     assert lost.return_value is None  # which Hydra asks for
     assert others == [5]
     assert submitit.Job.results is outcome
-    assert capsys.readouterr().out == "job       7 ended without a result: Job 7 has not produced any output\n"
+    assert capsys.readouterr().out == 2 * ("job       7 ended without a result: Job 7 has not produced any output\n")
