@@ -82,7 +82,7 @@ def distillation(
     code = own_code(config)  # now: it is about to be imported, and a teacher may take hours
     probe_images = _probe_images(config)
     dataset = common.once(("data", probe_images), lambda: open_data(config, device))
-    if probe_images and dataset.probe_batch() is None:
+    if probe_images and dataset.probe_batch() is None:  # some data sets read it now, so that no step waits for it
         raise ConfigError(f"agent.reward=probe: dataset={config.dataset.name} sets no probe images aside.")
     # Everything is put together before a teacher is trained, so that a mistake costs no teacher.
     teaching = taught_by(config)
