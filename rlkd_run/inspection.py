@@ -96,7 +96,7 @@ def export(config: RunConfig, images: str | None) -> None:
         "architecture": {"source": stored.student.source, "model": stored.student.model},
         "classes": record["classes"],
         "input": {key: record[key] for key in ("shape", "mean", "std")},
-        **{key: result[key] for key in ("dataset", "student", "teacher", "method", "temperature", "seed", "identity")},
+        **{key: result[key] for key in _OF_THE_RUN if key in result},
     }
     with writing(str(target)):
         target.mkdir(exist_ok=True)
@@ -105,6 +105,10 @@ def export(config: RunConfig, images: str | None) -> None:
     if config.task.onnx:
         _write_onnx(student, record["shape"], target / "student.onnx")
     print(f"written   {target}: {', '.join(sorted(path.name for path in target.iterdir()))}")
+
+
+_OF_THE_RUN = ("dataset", "student", "teacher", "auxiliary", "method", "temperature", "seed", "identity")
+"""What a card repeats of a run's record, which has an auxiliary teacher only where one taught."""
 
 
 def _finished_run(config: RunConfig) -> tuple[Path, RunConfig, dict[str, Any] | None]:
