@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import traceback
 from collections.abc import Iterator
@@ -34,7 +33,7 @@ def candid_launcher(kind: str) -> Iterator[list[int]]:
         try:
             yield ended
         except Exception:
-            if asked:
+            if asked == "1":
                 traceback.print_exc()
             raise
         finally:
@@ -55,23 +54,34 @@ def _patient_submitit(ended: list[int]) -> Iterator[None]:
     from submitit.core.utils import UncompletedJobError
 
     wait = submitit.Job.results
-    number = itertools.count()  # the launcher asks them in their order
+    jobs: list[str] = []  # in the order in which the launcher asks them; a job of several tasks asks these itself
 
     def results(job: submitit.Job[Any]) -> list[Any]:
-        place = next(number)
+        if job.job_id not in jobs:
+            jobs.append(job.job_id)
         try:
-            return wait(job)
-        except UncompletedJobError as error:
-            print(f"job       {job.job_id} ended without a result: {in_a_line(error)}", flush=True)
-            if job.state.startswith(_FOR_GOOD):
-                ended.append(place)
-            return [JobReturn(status=JobStatus.COMPLETED)]
+            found = wait(job)
+            error = next((one._return_value for one in found if _has_failed(one)), None)
+        except UncompletedJobError as lost:
+            found, error = [], lost
+        if error is None:
+            return found
+        print(f"job       {job.job_id} ended without a result: {in_a_line(error)}", flush=True)
+        # submitit itself says so where a job was at its limit of requeues when its time was up.
+        used_up = bool(found) and isinstance(error, UncompletedJobError)
+        if used_up or job.state.startswith(_FOR_GOOD):
+            ended.append(jobs.index(job.job_id))
+        return [JobReturn(status=JobStatus.COMPLETED)]
 
     submitit.Job.results = results  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
         submitit.Job.results = wait  # type: ignore[method-assign]
+
+
+def _has_failed(found: Any) -> bool:
+    return isinstance(found, JobReturn) and found.status is JobStatus.FAILED
 
 
 def in_a_line(error: BaseException) -> str:

@@ -101,10 +101,11 @@ def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[
     begun.update(waiting)
     try:
         if command.launcher_kind != "basic":  # a place in a cluster is not for waiting
-            _launch(missing_teachers(waiting.values()), command)
+            cancelled = _launch(missing_teachers(waiting.values()), command)
+            waiting = {folder: run for folder, run in waiting.items() if teacher_folder(run) not in cancelled}
         given_up = _launch(waiting, command)
-        # Another sweep that wants the same runs has been let do them, while this one did others; and a launcher that
-        # ended early has left some.
+        # Another sweep that wants the same runs has been let do them, while this one did others; and joblib, where one
+        # of its processes was killed, has left some.
         left = {folder: run for folder, run in waiting.items() if _left(folder) and folder not in given_up}
         _launch(left, command, wait=True)
     except Interrupted:
@@ -131,7 +132,8 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
     """Hand the jobs to Hydra's launcher, as a sweep over the files that hold their configurations.
 
     Returns:
-        The folders of those that a scheduler has ended for good; what became of the others is told by their folders.
+        The folders of those that a scheduler has ended for good, or may still have in its queue; what became of the
+        others is told by their folders.
 
     Raises:
         ConfigError: the launcher gave up before any of them had begun.
@@ -169,8 +171,12 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
             hydra.main(config_path=str(config_folder()), config_name="_job", version_base="1.3")(run_job)()
     except (Exception, SystemExit) as error:  # of whatever kind, from a scheduler that this project does not know
         told = f"The launcher {command.launcher} ended early: {in_a_line(error)}."
+        has_queue = command.launcher_kind in ("submitit", "ray")
+        if has_queue:
+            told += " If it has jobs in its queue, they go on, and the same command takes up what comes of them."
+            ended = list(range(len(groups)))
         if not wait and all(standing(folder) == before[folder] for folder in runs):
-            if command.launcher_kind == "joblib":  # of a scheduler's jobs, some may be waiting for their places
+            if not has_queue:
                 for folder in runs:
                     forget(folder)
             raise ConfigError(told) from error

@@ -247,7 +247,7 @@ class _PixelStream:
             weakref.finalize(self, _let_go, iterator).atexit = False
         try:
             while True:
-                with _workers_may_die(self._loader):
+                with _workers_may_die(iterator):
                     batch = next(iterator, None)
                 if batch is None:
                     return
@@ -267,7 +267,7 @@ def _begun(loader: data.DataLoader[Any]) -> Iterator[Any]:
     the worker's batch notices anyhow.
     """
     before = signal.getsignal(signal.SIGCHLD)
-    with _workers_may_die(loader):
+    with _workers_may_die(loader._iterator):  # of the epoch before, if they are kept
         iterator = iter(loader)
     if loader.num_workers and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGCHLD, before)
@@ -275,8 +275,11 @@ def _begun(loader: data.DataLoader[Any]) -> Iterator[Any]:
 
 
 @contextmanager
-def _workers_may_die(loader: data.DataLoader[Any]) -> Iterator[None]:
+def _workers_may_die(iterator: Any) -> Iterator[None]:
     """Tell in a sentence what torch finds out in several ways.
+
+    Args:
+        iterator: whose workers they are; one without any, or None, has none that could die.
 
     Raises:
         RunError: a worker is gone.
@@ -284,7 +287,8 @@ def _workers_may_die(loader: data.DataLoader[Any]) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError, EOFError) as error:
-        if not loader.num_workers or str(error).startswith("Caught "):  # which is what a worker itself raised
+        at_an_end = isinstance(error, ConnectionError | EOFError)  # of a worker that may not be seen as dead yet
+        if not at_an_end and all(worker.is_alive() for worker in getattr(iterator, "_workers", ())):
             raise
         raise RunError(
             "A process that decodes images was killed; if nobody did that, the machine ran out of memory, of which "

@@ -36,10 +36,10 @@ def paper_table(
     rows, papers, unlike = list(above.rows), list(above.papers), []
     method = ""
     # The paper's number stands beside what was measured, and once where nothing was: not under every setting.
-    printed = {(cell.first.pair, *_line(cell)[:2]) for cell in cells}
+    printed = {_place(cell.first.pair, _line(cell)) for cell in cells}
     for line in _lines(cells, pairs, dataset):
         group = [next((cell for cell in own if _line(cell) == line), None) for own in columns.values()]
-        places = [(pair, *line[:2]) for pair in pairs]
+        places = [_place(pair, line) for pair in pairs]
         numbers = [
             None if cell is None and place in printed else paper
             for cell, place, paper in zip(group, places, _reported(columns, line, dataset), strict=True)
@@ -79,6 +79,12 @@ def _line(cell: Cell) -> Line:
     return (cell.first.method or "", cell.temperature, cell.settings)
 
 
+def _place(pair: str, line: Line) -> tuple[str, str, str]:
+    """What a number of the paper is about: it knows neither presets of the agent nor settings."""
+    method, temperature, _ = line
+    return pair, method, temperature.split(" ")[0]
+
+
 def _lines(cells: Sequence[Cell], pairs: Sequence[str], dataset: str) -> list[Line]:
     """Every line that was run, and those of the paper under the same methods."""
     lines = dict.fromkeys(_line(cell) for cell in cells)
@@ -93,11 +99,10 @@ def _lines(cells: Sequence[Cell], pairs: Sequence[str], dataset: str) -> list[Li
 
 def _reported(columns: Columns, line: Line, dataset: str) -> list[Reported | None]:
     """For every pair what the paper prints for a line, unless there is nothing but runs on a part of the test set."""
-    method, temperature, _ = line
     return [
         None
         if on_a_part([cell for cell in cells if _line(cell) == line] or cells)
-        else reported(pair, method, temperature.split(" ")[0], dataset)
+        else reported(*_place(pair, line), dataset)
         for pair, cells in columns.items()
     ]
 

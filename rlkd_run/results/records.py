@@ -49,7 +49,7 @@ class Record:
     far as they are recorded. `teacher_weights` is the SHA-256 of those that taught (an auxiliary's, where one did) and
     `given_weights` of the teacher's itself, None of timm's and in records of earlier versions; `images` is the
     fingerprint of a folder's images; `own_code` the hashes of third parties' modules, `version` that of this project.
-    `departures` holds, for method, temperature and agent, key -> the run's value and that of the yaml which it chose.
+    `departures` holds, for method, temperature, agent and student, key -> the run's value and that of the shipped yaml.
     `cell` is the hash of everything that can change the result but the seed. Accuracies in percent.
     """
 

@@ -11,7 +11,6 @@ from rlkd_run.results.notices import listed
 from rlkd_run.results.records import Record
 from rlkd_run.results.settings import shown, value_in
 
-MISSING = object()
 FIELDS = ("task", "dataset", "pair", "teacher", "student", "method", "temperature", "agent", "seed", "epochs")
 """Keys of every record; any other is a key of the configuration, such as `recipe.lr`."""
 
@@ -43,8 +42,7 @@ def value_of(record: Record, key: str) -> str | None:
     """The value of a key as it is typed on the command line; None where the record does not have the key."""
     if key in FIELDS:
         return shown(getattr(record, key))
-    value = value_in(record.config, key, MISSING)
-    return None if value is MISSING else shown(value)
+    return value_in(record.config, key)
 
 
 def chosen(records: Sequence[Record], conditions: Iterable[Condition]) -> list[Record]:

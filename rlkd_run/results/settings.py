@@ -84,13 +84,13 @@ def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, object]
     return flat
 
 
-def value_in(config: FlatConfig, key: str, otherwise: object) -> object:
-    """The value of a key, also where a version did not have it yet but others of its group; or else `otherwise`."""
+def value_in(config: FlatConfig, key: str) -> str | None:
+    """The value of a key as it is typed, also where a version did not have it yet but others of its group."""
     if key in config:
-        return config[key]
+        return shown(config[key])
     group = key.rpartition(".")[0]
     has_group = not group or any(other.startswith(f"{group}.") for other in config)
-    return NEUTRAL[key] if key in NEUTRAL and has_group else otherwise
+    return shown(NEUTRAL[key]) if key in NEUTRAL and has_group else None
 
 
 def shown(value: object) -> str:

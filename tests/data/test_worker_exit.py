@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 from torch import Tensor
 
+from rlkd_run.data import folder
 from rlkd_run.data.folder import FolderDataset, FolderTrainLoader
 from rlkd_run.errors import ConfigError, RunError
 
@@ -82,3 +83,15 @@ def test_an_image_that_must_not_be_read_is_not_called_damaged(
     monkeypatch.setattr(Image, "open", refused)
     with pytest.raises(ConfigError, match=r"\.png must not be read: Permission denied\.$"):
         next(loader.epoch(1))
+
+
+def test_what_is_wrong_in_this_process_is_no_workers_death(
+    loader: FolderTrainLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> list[object]:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    next(loader.epoch(1))
+    monkeypatch.setattr(folder, "_train_requests", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        next(loader.epoch(2))

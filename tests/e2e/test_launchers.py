@@ -140,24 +140,34 @@ def test_submitits_command_waits_for_all_jobs_whichever_dies(
 ) -> None:
     needs("submitit")
     import submitit
+    from hydra.core.utils import JobReturn, JobStatus
     from submitit.core.utils import UncompletedJobError
 
     @dataclass
-    class Lost:
+    class Job:
+        job_id: str
         state: str
-        job_id: str = "7"
 
-    def outcome(job: object) -> list[int]:
-        if isinstance(job, Lost):
-            raise UncompletedJobError("Job 7 has not produced any output.\nand much more")
-        return [5]
+    def outcome(job: Job) -> list[Any]:
+        if job.job_id == "fine":
+            return [5]
+        error = UncompletedJobError(f"Job {job.job_id} has no output.\nand much more")
+        if job.job_id == "used up":  # which submitit tells within the job, and Hydra as what came of it
+            return [JobReturn(status=JobStatus.FAILED, _return_value=error)]
+        raise error
 
     monkeypatch.setattr(submitit.Job, "results", outcome)
-    jobs: list[Any] = [Lost("OUT_OF_MEMORY"), object(), Lost("CANCELLED by 0")]
+    jobs: list[Any] = [
+        Job("lost", "OUT_OF_MEMORY"),
+        Job("fine", ""),
+        Job("ended", "CANCELLED by 0"),
+        Job("used up", ""),
+    ]
     with candid_launcher("submitit") as ended:
-        (lost,), others, _ = map(submitit.Job.results, jobs)
-    assert ended == [2]  # by somebody who would not have it begun once more
-    assert lost.return_value is None  # which Hydra asks for
-    assert others == [5]
+        found = [submitit.Job.results(job)[0] for job in (*jobs[:2], jobs[1], *jobs[2:])]  # tasks are asked once more
+    assert ended == [2, 3]  # which nobody wants begun once more
+    assert [one.return_value for one in (found[0], *found[3:])] == [None] * 3  # which Hydra asks for
+    assert found[1] == 5
     assert submitit.Job.results is outcome
-    assert capsys.readouterr().out == 2 * ("job       7 ended without a result: Job 7 has not produced any output\n")
+    said = "job       {0} ended without a result: Job {0} has no output\n"
+    assert capsys.readouterr().out == "".join(said.format(name) for name in ("lost", "ended", "used up"))
