@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import pairwise
 
 from rlkd_run.results.table import Head, Table
 
@@ -42,6 +44,9 @@ _SPECIAL = {
 _CHARACTERS, _LINES = 60, 40
 """Of a line of a caption, and of a page: about a fifth fewer than LaTeX sets, in whichever size of its type."""
 
+_WIDEST = 100
+"""Characters of a row, gaps between columns among them, that can still be read when they are shrunk to one line."""
+
 _MINUS = re.compile(r"(?<![\w.}])-(?=\d)")
 """A hyphen that stands before a number, and after none and no name."""
 
@@ -50,14 +55,48 @@ _HYPHENS = re.compile(r"-(?=-)")
 
 
 def latex(tables: Iterable[Table]) -> str:
-    """Write tables down, each as a `table` float that shrinks where it is wider than the text or higher than a page."""
-    return "\n\n".join([_PREAMBLE, *map(_float, tables)])
+    """Write tables down, each as a `table` float that shrinks where it is wider than the text or higher than a page.
+
+    A table with many columns of one kind becomes several floats, because nothing could be read in one.
+    """
+    return "\n\n".join([_PREAMBLE, *(_float(panel) for table in tables for panel in _panels(table))])
 
 
 def escaped(text: str) -> str:
     """Text that LaTeX prints as it stands; what pdfTeX's fonts do not hold becomes a question mark."""
     signs = (_SPECIAL.get(sign, sign if sign.isprintable() and sign <= "ÿ" else "?") for sign in text)
     return _HYPHENS.sub("-{}", _MINUS.sub("$-$", "".join(signs)))
+
+
+def _panels(table: Table) -> list[Table]:
+    """The table, or its columns dealt out as evenly as can be to as few tables as are narrow enough."""
+    columns = len(table.heads) - 1
+    if not table.spread or columns < 2:
+        return [table]
+    label, *widths = [_width(table, column) for column in range(columns + 1)]
+    for panels in range(1, columns + 1):
+        bounds = [1 + columns * panel // panels for panel in range(panels + 1)]
+        if all(label + sum(widths[a - 1 : b - 1]) <= _WIDEST for a, b in pairwise(bounds)):
+            break
+    return [_part(table, range(a, b), first=a == 1) for a, b in pairwise(bounds)]
+
+
+def _width(table: Table, column: int) -> int:
+    """Of a column, in characters, with the gap beside it."""
+    head = table.heads[column]
+    texts = [*(head.broken or [head.text]), *(row.texts[column] for row in table.rows)]
+    return 2 + max(map(len, texts))
+
+
+def _part(table: Table, columns: range, *, first: bool) -> Table:
+    """Some columns beside the first; what the caption says of all of them is said once."""
+    taken = [0, *columns]
+    return replace(
+        table,
+        heads=tuple(table.heads[column] for column in taken),
+        rows=tuple(replace(row, texts=tuple(row.texts[column] for column in taken)) for row in table.rows),
+        caption=table.caption if first else ("The table before, continued: what its caption says holds here as well.",),
+    )
 
 
 def _float(table: Table) -> str:

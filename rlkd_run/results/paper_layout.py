@@ -61,7 +61,7 @@ def paper_table(
         )
     caption += against_paper(cells, select, papers, beside=above.students)
     heads = [Head("method"), *(Head(pair, right=True, broken=_broken(pair)) for pair in pairs)]
-    return Table(tuple(heads), tuple(rows), tuple(caption), title)
+    return Table(tuple(heads), tuple(rows), tuple(caption), title, spread=True)
 
 
 def _pairs(cells: Sequence[Cell], dataset: str, *, whole: bool) -> list[str]:

@@ -48,6 +48,8 @@ class Table:
         title: above the table; may be empty.
         sortable: whether each row stands alone, so that any order of them is as good. What the rows say does not tell:
             a layout may lack the rows that belong to others and still have an order of its own.
+        spread: whether every column but the first is about another thing of one kind, such as a pair of networks, so
+            that some of them make a table as well.
     """
 
     heads: tuple[Head, ...]
@@ -55,6 +57,7 @@ class Table:
     caption: tuple[str, ...]
     title: str = ""
     sortable: bool = False
+    spread: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import pytest
 
 from rlkd_run.results.latex import escaped
 from rlkd_run.results.report import View, read_report
+from rlkd_run.results.selection import Condition
 
 Make = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
@@ -35,6 +36,18 @@ def test_one_float_a_table(runs: Path) -> None:
     assert r"kd & 60.05 $\pm$ 0.07 (2) &  \\" in text
     assert r"\quad $\Delta$ & $-$10.61 \ddag{} &  \\" in text
     assert r"\caption{Teachers. Top-1 test accuracy" in text
+
+
+def test_the_pairs_of_a_wide_table_are_dealt_out_to_several(runs: Path) -> None:
+    view = View(layout="paper", whole=True, where=(Condition.parse("dataset=cifar100"),))
+    report = read_report([runs], view)
+    whole = next(table for table in report.tables() if table.spread)
+    heads = [line for line in report.latex().splitlines() if line.startswith("method &")]
+    assert len(heads) > 2
+    pairs = [head.count("&") for head in heads]
+    assert sum(pairs) == len(whole.heads) - 1
+    assert max(pairs) - min(pairs) <= 1
+    assert report.latex().count("The table before, continued") == len(heads) - 1
 
 
 def test_what_means_something_to_latex_is_escaped() -> None:
