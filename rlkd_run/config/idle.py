@@ -40,8 +40,7 @@ def idle_note(
     idle = [
         override
         for override in typed
-        if override.key_or_group not in CHOICE_GROUPS
-        and all(_plays_no_part(override.key_or_group, run) for run in runs)
+        if all(_plays_no_part(override.key_or_group, run) for run in runs)
         and _leaves_alone(override, alternatives(override))
     ]
     if not idle:
@@ -62,7 +61,12 @@ def _identity(config: RunConfig) -> str:
 
 
 def _plays_no_part(key: str, config: RunConfig) -> bool:
-    """Whether an option that can change results in general changes none of this run's."""
+    """Whether an option that can change results in general, or every one of a preset, changes none of this run's."""
+    if key in CHOICE_GROUPS:
+        if not hasattr(config, key) or hasattr(getattr(config, key), "name"):
+            return False  # a pair or an experiment, whose options are other groups'; or what chooses a class
+        options = dataclasses.fields(getattr(config, key))
+        return all(_plays_no_part(f"{key}.{option.name}", config) for option in options)
     field = _declared(key, config)
     # A name chooses the class of its group's options: no other will do.
     if field is None or field.name == "name" or not field.metadata.get("identity", True):
@@ -84,7 +88,7 @@ def _leaves_alone(override: Override, alternatives: Sequence[RunConfig | None]) 
 
 def _path(key: str) -> list[str]:
     names = key.split(".")
-    return names if len(names) > 1 else ["top", *names]
+    return names if len(names) > 1 or key in CHOICE_GROUPS else ["top", *names]
 
 
 def _declared(key: str, config: RunConfig) -> dataclasses.Field[Any] | None:

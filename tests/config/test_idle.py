@@ -20,6 +20,8 @@ SEARCH = ["trials=2", "objective=val_top1", "dataset.val_split=0.1"]
     ("overrides", "note"),
     [
         (["temperature=fixed", "agent.t_max=5"], f"{NOTHING} agent.t_max=5"),
+        (["temperature=fixed", "agent=official_code"], f"{NOTHING} agent=official_code"),
+        (["temperature=fixed,ctkd", "agent=paper,official_code"], f"{NOTHING} agent=paper,official_code"),
         (["teacher.nasty.omega=1"], f"{NOTHING} teacher.nasty.omega=1"),
         (["method=kd", "recipe.tempbalance.high=1.2", "seed=1"], f"{NOTHING} recipe.tempbalance.high=1.2"),
         (["teacher.checkpoint=a.pth", "teacher.seed=1"], f"{NOTHING} teacher.seed=1"),
@@ -43,6 +45,9 @@ def test_what_decides_nothing(overrides: list[str], note: str) -> None:
     "overrides",
     [
         ["agent.t_max=5", "seed=3"],
+        ["agent=official_code"],
+        ["temperature=fixed", "agent=paper"],  # what it is anyway
+        ["pair=vgg13-vgg8", "method=dkd", "recipe=cifar"],
         ["temperature=fixed,rlkd", "agent.t_max=5"],  # in one of two
         ["task=train_teacher", "recipe.epochs=10", "recipe.batch_size=32"],  # the teacher's follow
         ["task=train_teacher", "recipe.momentum=0.5", "teacher.seed=1", "method=dkd"],
