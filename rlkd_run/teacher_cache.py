@@ -14,7 +14,7 @@ from torch import Tensor
 from rlkd_run.answer_store import AnswerStore, weights_hash
 from rlkd_run.config.identity import dataset_identity, short_hash
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.data.dataset import Dataset, TrainLoader
+from rlkd_run.data.dataset import Dataset, TrainLoader, fingerprint_of
 from rlkd_run.data.transfer import upload
 from rlkd_run.errors import Interrupted, RunError
 from rlkd_run.files import writing
@@ -193,7 +193,7 @@ def teacher_for(
     if loader.num_views is None:
         print(f"teacher   asked anew in every step: dataset={config.dataset.name} has no finite number of views")
         return LiveTeacher(asked)
-    store = _open(config, network, loader, dataset.num_classes)
+    store = _open(config, network, loader, dataset)
     writes = not store.complete() and store.lock(wait=runtime.teacher_cache == "full")
     if runtime.teacher_cache == "full":
         _fill(store, asked, loader, enabled=runtime.progress, phase=phase)
@@ -202,9 +202,9 @@ def teacher_for(
     return CachedTeacher(asked, store, device, writes=writes)
 
 
-def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes: int) -> AnswerStore:
+def _open(config: RunConfig, network: Network, loader: TrainLoader, dataset: Dataset) -> AnswerStore:
     assert loader.num_views is not None
-    widths = {"logits": num_classes}
+    widths = {"logits": dataset.num_classes}
     if network.needs.penultimate:
         widths["penultimate"] = network.penultimate_width
     # TF32 is switched on for a whole process, its teacher included.
@@ -219,6 +219,9 @@ def _open(config: RunConfig, network: Network, loader: TrainLoader, num_classes:
         "computed": "tf32" if tf32 else network.precision,
         "precision": config.runtime.teacher_cache_precision,
     }
+    content = fingerprint_of(dataset)
+    if content is not None:  # of published images the name says it all
+        facts["content"] = content["train"]
     folder = Path(config.runtime.cache_root) / f"{_prefix(config)}{short_hash(facts)}"
     rows = loader.num_images * loader.num_views
     print(f"cache     {folder}", flush=True)

@@ -14,6 +14,9 @@ from composed import composed
 
 from rlkd_run import teachers
 from rlkd_run.answer_store import AnswerStore
+from rlkd_run.data.dataset import Loading
+from rlkd_run.data.digits import read_digits
+from rlkd_run.data.resident import RawImages, ResidentDataset
 from rlkd_run.errors import ConfigError
 from rlkd_run.experiment import build, open_data
 from rlkd_run.protocol import Needs
@@ -237,3 +240,24 @@ def test_one_that_is_not_complete_is_refused_there(mode: str, monkeypatch: pytes
         make("temperature=fixed", f"runtime.teacher_cache={mode}")
     with pytest.raises(ConfigError, match=refusal):
         check_place(composed(*SMALL, "teacher=resnet20", f"runtime.teacher_cache={mode}"), Needs())
+
+
+def test_answers_of_other_images_under_the_same_name_are_not_taken() -> None:
+    config = composed(*SMALL, "temperature=fixed", "runtime.teacher_cache=full")
+    raw = read_digits()
+    changed = raw._replace(train_images=raw.train_images.flip(0))
+
+    def asked(images: RawImages) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the cache gives for a batch, and the network itself."""
+        dataset = ResidentDataset(config.dataset, images, Loading(CPU))  # as a data set of the user's own is opened
+        objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
+        loader = dataset.train_batches(16, 0)
+        kept = teacher_for(config, objective.teacher, loader, dataset)
+        batch = next(iter(loader.epoch(1)))
+        return kept(batch).logits, LiveTeacher(objective.teacher)(batch).logits
+
+    for images in (raw, changed):
+        torch.testing.assert_close(*asked(images), rtol=1e-4, atol=1e-4)
+    assert len(list(Path(config.runtime.cache_root).iterdir())) == 2
+    asked(raw)
+    assert len(list(Path(config.runtime.cache_root).iterdir())) == 2

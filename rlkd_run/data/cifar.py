@@ -28,12 +28,12 @@ from rlkd_run.errors import ConfigError
 
 def open_cifar100(options: DatasetOptions, loading: Loading) -> ResidentDataset:
     """CIFAR-100: 50,000 + 10,000 images of 32 x 32 pixels in 100 classes. See `open_dataset`."""
-    return ResidentDataset(options, read_archive(CIFAR100, options), loading)
+    return ResidentDataset(options, read_archive(CIFAR100, options), loading, published=True)
 
 
 def open_cifar10(options: DatasetOptions, loading: Loading) -> ResidentDataset:
     """CIFAR-10: 50,000 + 10,000 images of 32 x 32 pixels in 10 classes. See `open_dataset`."""
-    return ResidentDataset(options, read_archive(CIFAR10, options), loading)
+    return ResidentDataset(options, read_archive(CIFAR10, options), loading, published=True)
 
 
 def read_archive(archive: Archive, options: DatasetOptions) -> RawImages:

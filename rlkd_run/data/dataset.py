@@ -163,9 +163,9 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class Fingerprinted(Protocol):
-    """A `Dataset` of files that nobody has published, and that may be others the next time."""
+    """A `Dataset` of images that may be others the next time; None: these are published, and cannot."""
 
-    fingerprint: Fingerprint
+    fingerprint: Fingerprint | None
 
 
 def fingerprint_of(dataset: Dataset) -> Fingerprint | None:

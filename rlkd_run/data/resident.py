@@ -8,6 +8,7 @@ row high, gathers of single pixels and ``unfold``, the first is the fastest on a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from rlkd_run.config.datasets import DatasetOptions
 from rlkd_run.data.dataset import Draw, Loading
+from rlkd_run.data.fingerprint import Fingerprint
 from rlkd_run.data.mixing import check_plan, mixed_labels
 from rlkd_run.data.normalise import Normaliser
 from rlkd_run.data.selection import limited, split_training
@@ -41,6 +43,22 @@ class RawImages(NamedTuple):
     class_names: list[str]
 
 
+def fingerprint_of_pixels(raw: RawImages) -> Fingerprint:
+    """Of images that are in memory anyhow, all that is known of them."""
+
+    def digest(*tensors: Tensor) -> str:
+        found = hashlib.sha256()
+        for tensor in tensors:
+            found.update(str(list(tensor.shape)).encode())
+            found.update(tensor.contiguous().numpy().data)
+        return found.hexdigest()[:16]
+
+    return {
+        "train": digest(raw.train_images, raw.train_labels.long()),
+        "test": digest(raw.test_images, raw.test_labels.long()),
+    }
+
+
 class ResidentDataset:
     """A `Dataset` whose pixels stay on the device. A new one needs only its `RawImages`.
 
@@ -48,14 +66,19 @@ class ResidentDataset:
         options: of the data set.
         raw: its images.
         loading: where they are to live, and how the batches are wanted.
+        published: whether they are always the same, being checked against published sums or part of a package.
+
+    Attributes:
+        fingerprint: tells whether they are still the same the next time; None where they are `published`.
 
     Raises:
         ConfigError: the images or labels are not what `RawImages` says, or the options ask for more than there are.
     """
 
-    def __init__(self, options: DatasetOptions, raw: RawImages, loading: Loading) -> None:
+    def __init__(self, options: DatasetOptions, raw: RawImages, loading: Loading, *, published: bool = False) -> None:
         device = loading.device
         _check(options.name, raw)
+        self.fingerprint = None if published else fingerprint_of_pixels(raw)
         raw = raw._replace(train_labels=raw.train_labels.long(), test_labels=raw.test_labels.long())
         split = split_training(raw.train_labels, options.train_limit, options.val_split, loading.probe_images)
         test = limited(raw.test_labels, options.test_limit, "dataset.test_limit")
