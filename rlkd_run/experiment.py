@@ -32,6 +32,7 @@ from rlkd_run.models.count import parameters
 from rlkd_run.models.dry_run import evaluation_mode
 from rlkd_run.models.features import Network
 from rlkd_run.models.placement import place
+from rlkd_run.models.single_image import check_last_batch
 from rlkd_run.models.weights import save_weights
 from rlkd_run.objectives import Distillation
 from rlkd_run.own_code import keep_version, own_code
@@ -217,6 +218,8 @@ def build(config: RunConfig, dataset: Dataset, teacher: nn.Module, device: torch
             image_size=dataset.image_shape[1:],
         )
     place(student, device, channels_last=channels_last(config.runtime, device))
+    batch_size = config.recipe.batch_size
+    check_last_batch("student", config.student.model, student, dataset.image_shape, dataset.num_train, batch_size)
     method_class = METHODS[config.method.name].load()
     torch.manual_seed(derive_seed(config.seed, "method"))
     setting = Setting(

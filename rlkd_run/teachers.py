@@ -35,6 +35,7 @@ from rlkd_run.models.count import parameters
 from rlkd_run.models.features import Network
 from rlkd_run.models.normalise import native_normalisation, normalised, published_classes
 from rlkd_run.models.placement import place
+from rlkd_run.models.single_image import check_last_batch
 from rlkd_run.models.weights import load_weights, save_weights, stated_normalisation
 from rlkd_run.nasty import Nasty
 from rlkd_run.objectives import Supervised
@@ -86,6 +87,9 @@ def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Modul
         own = native_normalisation(model)
     elif config.teacher.checkpoint is not None:
         own = stated_normalisation(config.teacher.checkpoint)
+    if not trained and not is_published(config, model, dataset):
+        batch_size = teacher_recipe(config).batch_size
+        check_last_batch("teacher", config.teacher.model, model, dataset.image_shape, dataset.num_train, batch_size)
     model = normalised(model, dataset.mean, dataset.std, own)
     return place(model, device, channels_last=channels_last(config.runtime, device))
 

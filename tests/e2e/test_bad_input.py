@@ -50,6 +50,8 @@ def assert_refused(ended: Ended, before: set[Path], *words: str) -> None:
         (["dataset.train_limit=100000"], ["dataset.train_limit=100000", "1442 images"]),
         (["teacher.checkpoint=missing.pth"], ["missing.pth"]),
         (["recipe.batch_size=500"], ["temperature=rlkd", "two steps an epoch", "recipe.batch_size=500"]),
+        (["student=vgg8", "recipe.batch_size=199"], ["recipe.batch_size=199", "student=vgg8"]),
+        (["teacher=vgg8", "recipe.batch_size=199"], ["recipe.batch_size=199", "teacher=vgg8"]),
         (["teacher=timm", "teacher.model=resnet10z"], ["teacher.model", "resnet10t"]),
         (["task=train_teacher", "teacher.checkpoint=x"], ["task=train_teacher", "teacher.checkpoint"]),
     ],

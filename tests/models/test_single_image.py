@@ -1,0 +1,44 @@
+"""A batch of one image is refused where torch could not train on it, and nowhere else."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from rlkd_run.errors import ConfigError
+from rlkd_run.models.build import build_model
+from rlkd_run.models.single_image import check_last_batch
+
+SHAPE = (3, 8, 8)
+
+
+def refused(model: nn.Module, num_images: int, batch_size: int) -> bool:
+    try:
+        check_last_batch("student", "network", model, SHAPE, num_images, batch_size)
+    except ConfigError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", ["resnet8", "vgg8", "mobilenet_v2", "shufflenet_v2"])
+def test_what_torch_refuses_is_refused_before(name: str) -> None:
+    model = build_model("zoo", name, 10, image_size=SHAPE[1:])
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    told = refused(model, 131, 10)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert model.training
+    try:
+        model(torch.randn(1, *SHAPE))
+    except ValueError:
+        assert told
+    else:
+        assert not told
+
+
+@pytest.mark.parametrize(
+    ("num_images", "batch_size", "one"),
+    [(131, 10, True), (130, 10, False), (132, 10, False), (7, 1, True), (1, 8, True), (8, 8, False)],
+)
+def test_when_a_batch_holds_one_image(num_images: int, batch_size: int, one: bool) -> None:
+    assert refused(build_model("zoo", "vgg8", 10, image_size=SHAPE[1:]), num_images, batch_size) is one
