@@ -24,9 +24,12 @@ PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
 
 
 def weights_hash(model: nn.Module) -> str:
-    """SHA-256 of a network's parameters and buffers, with their names."""
+    """SHA-256 of a network's parameters and buffers, with their names.
+
+    Also of buffers that no state dict contains, as the normalisation of `Renormalised` is one.
+    """
     digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
+    for name, value in {**model.state_dict(), **dict(model.named_buffers())}.items():
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -20,6 +20,7 @@ from rlkd_run import answer_store
 from rlkd_run.answer_store import AnswerStore, weights_hash
 from rlkd_run.errors import RunError
 from rlkd_run.models.build import build_model
+from rlkd_run.models.normalise import Renormalised
 
 STORES: list[AnswerStore] = []
 LOGITS = {"logits": 3}
@@ -205,3 +206,14 @@ def test_weights_have_a_hash() -> None:
     with torch.no_grad():
         next(model.parameters())[0] += 1
     assert weights_hash(model) != before
+
+
+def test_weights_that_see_their_images_otherwise_have_another_hash() -> None:
+    torch.manual_seed(0)
+    model = build_model("zoo", "resnet8", 10)
+    plain = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+    hashes = {
+        weights_hash(Renormalised(model, *plain, (mean,) * 3, (std,) * 3))
+        for mean, std in ((0.2, 0.5), (0.9, 0.5), (0.9, 0.1))
+    }
+    assert len(hashes) == 3
