@@ -120,7 +120,7 @@ def _method(config: RunConfig, problems: list[str]) -> None:
         problems.append(f"method.auxiliary={auxiliary} is not in the zoo; {nearest(auxiliary, ZOO_NAMES)}")
     if not isinstance(config.method, AnnealingOptions):
         return
-    if config.task.name == "distill" and config.method.regression_epochs >= config.recipe.epochs:
+    if config.method.regression_epochs >= config.recipe.epochs:
         problems.append(
             f"method.regression_epochs={config.method.regression_epochs} leaves no epoch of recipe.epochs="
             f"{config.recipe.epochs} to the second phase, on labels."
