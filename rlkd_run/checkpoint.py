@@ -22,20 +22,19 @@ from rlkd_run.files import write_atomically
 
 _NAME = re.compile(r"epoch-(\d+)-step-(\d+)\.pt")
 BAD = ".bad"
+KEPT = 2  # a damaged newest one still has a predecessor
 
 
 class Checkpoints:
-    """The checkpoints of one run folder, the newest `keep` of them.
+    """The checkpoints of one run folder, the newest `KEPT` of them.
 
     Args:
         folder: where they lie; made when the first is saved.
-        keep: how many are left after a save. Two: a damaged newest one still has a predecessor.
         say: told, in one sentence, of a checkpoint that does not verify.
     """
 
-    def __init__(self, folder: Path, *, keep: int = 2, say: Callable[[str], None] = print) -> None:
+    def __init__(self, folder: Path, *, say: Callable[[str], None] = print) -> None:
         self.folder = folder
-        self.keep = keep
         self.say = say
 
     def save(self, state: Mapping[str, Any], *, epoch: int, step: int) -> Path:
@@ -50,7 +49,7 @@ class Checkpoints:
         path = self.folder / f"epoch-{epoch:05d}-step-{step:07d}.pt"
         write_atomically(path, buffer.getbuffer())
         others = [other for other in self._files() if other != path]  # the one just written stays, whatever its number
-        for old in others[self.keep - 1 :]:
+        for old in others[KEPT - 1 :]:
             old.unlink(missing_ok=True)
         return path
 

@@ -32,7 +32,7 @@ _ANNOUNCEMENTS = _known("SIGUSR1", "SIGUSR2")
 _SAME = 1.0  # seconds; a scheduler signals a job and its supervisor, who passes it on: that is one request
 
 
-def heeded(numbers: Iterable[int] = STOPS) -> list[int]:
+def _heeded(numbers: Iterable[int]) -> list[int]:
     """The signals that are to be answered: all of `numbers` but a SIGHUP that is ignored, as ``nohup`` asks for."""
     return [number for number in numbers if number not in HANGUP or signal.getsignal(number) != signal.SIG_IGN]
 
@@ -41,7 +41,7 @@ def heeded(numbers: Iterable[int] = STOPS) -> list[int]:
 def answered_by(handler: Callable[[int, FrameType | None], Any], numbers: Iterable[int] = STOPS) -> Iterator[None]:
     """Within it, those of `numbers` that are to be answered go to `handler`; nothing happens beside the main thread."""
     here = threading.current_thread() is threading.main_thread()
-    previous = {number: signal.signal(number, handler) for number in heeded(numbers) if here}
+    previous = {number: signal.signal(number, handler) for number in _heeded(numbers) if here}
     try:
         yield
     finally:

@@ -215,8 +215,8 @@ class RunFolder:
             self._status.pop(outcome, None)
         self.status("running", phase=None, **facts)
 
-    def phase(self, words: str | None) -> None:
-        """Say in the status what the run is at while it trains no epoch of its own; None: nothing special."""
+    def phase(self, words: str) -> None:
+        """Say in the status what the run is at while it trains no epoch of its own."""
         self.status("running", phase=words)
 
     def write_csv(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,9 +8,9 @@ from difflib import get_close_matches
 from rlkd_run.models.names import ZOO_NAMES
 
 
-def misfit(model: str, image_size: tuple[int, int] | None) -> str:
+def misfit(model: str, image_size: tuple[int, int]) -> str:
     """Say that a network does not fit images of (height, width)."""
-    size = "x".join(map(str, image_size or ()))
+    size = "x".join(map(str, image_size))
     return f"{model} cannot take images of {size} pixels; choose another model, or a data set with larger images"
 
 

@@ -19,16 +19,17 @@ def tell_on_stderr(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
-def listed(items: Iterable[str], *, shown: int = _SHOWN) -> str:
-    """Join `items` with commas; from a long list the first `shown` and the number of the others."""
+def listed(items: Iterable[str]) -> str:
+    """Join `items` with commas; from a long list the first `_SHOWN` and the number of the others."""
     every = list(items)
-    rest = len(every) - shown
-    return ", ".join(every[:shown]) + (f" and {rest} more" if rest > 0 else "")
+    rest = len(every) - _SHOWN
+    return ", ".join(every[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def line_each(head: str, items: Sequence[tuple[str, str]], *, shown: int = _SHOWN) -> str:
+def line_each(head: str, items: Sequence[tuple[str, str]]) -> str:
     """A list of names, each with what is to be said about it, clipped; cut as by `listed`."""
-    width = max(len(name) for name, _ in items[:shown])
-    lines = [f"  {name:<{width}}  {textwrap.shorten(words, _WIDTH, placeholder=' …')}" for name, words in items[:shown]]
-    rest = len(items) - shown
+    named = items[:_SHOWN]
+    width = max(len(name) for name, _ in named)
+    lines = [f"  {name:<{width}}  {textwrap.shorten(words, _WIDTH, placeholder=' …')}" for name, words in named]
+    rest = len(items) - _SHOWN
     return "\n".join([f"{head}:", *lines, *([f"  and {rest} more"] if rest > 0 else [])])

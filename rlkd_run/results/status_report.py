@@ -11,22 +11,20 @@ from pathlib import Path
 
 from rlkd_run.queue_files import QUEUE, queued
 from rlkd_run.results.folders import find_runs
-from rlkd_run.results.notices import Tell, tell_on_stderr
 from rlkd_run.results.records import unusable
 from rlkd_run.results.status import STATES, Standing, standing
 
 
-def standings(folders: Sequence[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> list[Standing]:
+def standings(folders: Sequence[str | os.PathLike[str]]) -> list[Standing]:
     """Look at every run in `folders` and below, and at every job that a sweep has queued there.
 
     Args:
         folders: run folders, or folders of them at any depth.
-        tell: receives one sentence on every folder that cannot be listed.
 
     Raises:
         ConfigError: one of `folders` does not exist.
     """
-    found = {path.resolve(): path for path in find_runs(folders, tell=tell)}
+    found = {path.resolve(): path for path in find_runs(folders)}
     for root in map(Path, folders):
         for queue in sorted(root.glob(f"**/{QUEUE}")):
             for folder in queued(queue.parent):
@@ -41,13 +39,13 @@ def _standing(folder: Path) -> Standing:
     return found if problem is None else replace(found, state="unreadable", detail=problem.rstrip("."))
 
 
-def status_report(folders: Sequence[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> str:
+def status_report(folders: Sequence[str | os.PathLike[str]]) -> str:
     """Write down where every run in `folders` stands: how many are in each state, then those without a result.
 
     Raises:
         ConfigError: one of `folders` does not exist.
     """
-    found = standings(folders, tell=tell)
+    found = standings(folders)
     if not found:
         return "no runs"
     counts = Counter(one.state for one in found)
