@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from rlkd_run.errors import ConfigError
@@ -77,6 +78,10 @@ class MixPlan(NamedTuple):
     partner: Tensor
     weight: Tensor
     labels: str = "mixed"
+
+    def to(self, device: torch.device) -> MixPlan:
+        """The plan on a device."""
+        return self._replace(partner=self.partner.to(device), weight=self.weight.to(device))
 
 
 class Needs(NamedTuple):

@@ -352,7 +352,5 @@ class Agent:
         self._set_epoch(state["epoch"])
         self.epoch_open = state["epoch_open"]
         plan = state["mix_plan"]
-        self.mix_plan = (
-            MixPlan(plan["partner"].to(self.device), plan["weight"].to(self.device), plan["labels"]) if plan else None
-        )
+        self.mix_plan = MixPlan(**plan).to(self.device) if plan else None
         self._draw_noise()

@@ -137,9 +137,8 @@ class FolderTrainLoader:
         if start_step == self.steps_per_epoch:
             return
         device = self._targets.device
-        on_host = None if mix is None else MixPlan(mix.partner.cpu(), mix.weight.cpu(), mix.labels)
-        if mix is not None:
-            mix = MixPlan(mix.partner.to(device), mix.weight.to(device), mix.labels)
+        on_host = None if mix is None else mix.to(torch.device("cpu"))
+        mix = None if mix is None else mix.to(device)
         seed = self._seed  # the workers' iterator holds on to `requests`, which must not lead back to this loader
         requests = (_train_requests(seed, epoch, positions, on_host) for positions in batches)
         for positions, pixels in zip(batches, self._pixels.read(requests), strict=True):

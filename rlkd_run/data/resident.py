@@ -149,9 +149,8 @@ class ResidentTrainLoader:
         return self._batches(epoch, mix, start_step)
 
     def _batches(self, epoch: int, mix: MixPlan | None, start_step: int) -> Iterator[Batch]:
-        device = self._targets.device
         if mix is not None:
-            mix = MixPlan(mix.partner.to(device), mix.weight.to(device), mix.labels)
+            mix = mix.to(self._targets.device)
         for draw in self.draws(epoch, start_step):
             yield self.batch_of(draw, mix)
 
