@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rlkd_run.models.taps import published
 from rlkd_run.models.unwrap import unwrapped
 
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -61,16 +62,15 @@ def native_normalisation(model: nn.Module) -> Normalisation | None:
     Returns:
         (mean, std), a value a channel in units of [0, 1] pixels; None for networks that come with no weights (the zoo).
     """
-    published = getattr(model, "pretrained_cfg", None) or {}
-    if "mean" not in published or "std" not in published:
+    facts = published(model)
+    if "mean" not in facts or "std" not in facts:
         return None
-    return tuple(published["mean"]), tuple(published["std"])
+    return tuple(facts["mean"]), tuple(facts["std"])
 
 
 def published_classes(model: nn.Module) -> int | None:
     """The number of classes that a network's publisher trained it for; None for networks that come with no weights."""
-    published = getattr(unwrapped(model), "pretrained_cfg", None) or {}
-    return published.get("num_classes")
+    return published(unwrapped(model)).get("num_classes")
 
 
 def normalised(model: nn.Module, mean: Sequence[float], std: Sequence[float], own: Normalisation | None) -> nn.Module:

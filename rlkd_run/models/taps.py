@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,10 +28,15 @@ class Tap:
     channels_last: bool = False
 
 
+def published(model: nn.Module) -> Mapping[str, Any]:
+    """What timm says of a model and the weights that it publishes; nothing of any other (the zoo's)."""
+    facts: Mapping[str, Any] | None = getattr(model, "pretrained_cfg", None)
+    return facts or {}
+
+
 def model_name(model: nn.Module) -> str:
     """The name by which messages call a model: timm's, else that of its class."""
-    published = getattr(model, "pretrained_cfg", None) or {}
-    return published.get("architecture") or type(model).__name__
+    return published(model).get("architecture") or type(model).__name__
 
 
 def map_taps(model: nn.Module) -> tuple[Tap, ...]:
@@ -78,8 +84,7 @@ def classifier_of(model: nn.Module) -> tuple[str, nn.Linear]:
     Raises:
         ConfigError: if the model does not end in a single linear layer.
     """
-    published = getattr(model, "pretrained_cfg", None) or {}
-    name = getattr(model, "classifier_module", None) or published.get("classifier")
+    name = getattr(model, "classifier_module", None) or published(model).get("classifier")
     layer = dict(model.named_modules()).get(name) if isinstance(name, str) else None
     if not isinstance(name, str) or not isinstance(layer, nn.Linear):
         raise ConfigError(
