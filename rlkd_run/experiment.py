@@ -81,9 +81,9 @@ def distillation(
     device = prepare(config.runtime)
     environment.code()  # now, as the record shall have it: it is imported, and may change while this trains
     code = own_code(config)  # now: it is about to be imported, and a teacher may take hours
-    probe_images = _probe_images(config)
-    dataset = common.once(("data", probe_images), lambda: open_data(config, device))
-    if probe_images and dataset.probe_batch() is None:  # some data sets read it now, so that no step waits for it
+    dataset = common.once(("data", config.probe_images), lambda: open_data(config, device))
+    # Some data sets read them now, so that no step waits for them.
+    if config.probe_images and dataset.probe_batch() is None:
         raise ConfigError(f"agent.reward=probe: dataset={config.dataset.name} sets no probe images aside.")
     # Everything is put together before a teacher is trained, so that a mistake costs no teacher.
     teaching = taught_by(config)
@@ -128,7 +128,7 @@ def distillation(
         if common.first("told"):
             print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
             teachers.warn_if_far(teaching, dataset, measured)
-        answers = ("answers", probe_images, objective.teacher.needs)
+        answers = ("answers", config.probe_images, objective.teacher.needs)
         objective.answers = common.once(
             answers, lambda: teacher_for(teaching, objective.teacher, loader, dataset, folder.phase)
         )
@@ -184,24 +184,18 @@ def train_teacher(config: RunConfig) -> None:
 
 def open_data(config: RunConfig, device: torch.device, *, probe_images: int | None = None) -> Dataset:
     """The run's data set; `probe_images` overrides how many images the agent's reward sets aside."""
-    if probe_images is None:
-        probe_images = _probe_images(config)
     return open_dataset(
         config.dataset,
         device=device,
         num_workers=config.runtime.num_workers,
         channels_last=channels_last(config.runtime, device),
-        probe_images=probe_images,
+        probe_images=config.probe_images if probe_images is None else probe_images,
     )
-
-
-def _probe_images(config: RunConfig) -> int:
-    return config.agent.probe_images if config.uses_agent and config.agent.reward == "probe" else 0
 
 
 def teachers_data(config: RunConfig, dataset: Dataset, device: torch.device) -> Dataset:
     """A teacher learns from all training images, also those that this run's agent sets aside."""
-    if _probe_images(config) and find_weights(config) is None:
+    if config.probe_images and find_weights(config) is None:
         return open_data(config, device, probe_images=0)
     return dataset
 

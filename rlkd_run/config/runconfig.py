@@ -74,6 +74,11 @@ class RunConfig:
         return TEMPERATURES[self.temperature.name].uses_agent
 
     @property
+    def probe_images(self) -> int:
+        """Training images that are set aside for the agent's reward; 0 for most runs."""
+        return self.agent.probe_images if self.uses_agent and self.agent.reward == "probe" else 0
+
+    @property
     def uses_temperature(self) -> bool:
         """Whether the method's loss has a temperature: some have none, others lose it with the weights of their KL."""
         return METHODS[self.method.name].uses_temperature and not self.lost_temperature

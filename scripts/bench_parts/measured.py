@@ -133,11 +133,14 @@ class Project(Measured):
     def __init__(self, overrides: list[str], images: int, data: str | None, answers: str | None = None) -> None:
         (config,) = compose_command(overrides).runs
         self.device = prepare(config.runtime)
-        probe = config.agent.probe_images if config.uses_agent and config.agent.reward == "probe" else 0
         dataset = ResidentDataset(
             config.dataset,
             raw_images(images, config.dataset, data),
-            Loading(self.device, channels_last=channels_last(config.runtime, self.device), probe_images=probe),
+            Loading(
+                self.device,
+                channels_last=channels_last(config.runtime, self.device),
+                probe_images=config.probe_images,
+            ),
         )
         torch.manual_seed(0)
         teacher = teachers.build(config, dataset, self.device)
