@@ -18,7 +18,7 @@ from rlkd_run.config.identity import cell_hash, file_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.contract import built
-from rlkd_run.data.dataset import Dataset, fingerprint_of, images_record, open_dataset
+from rlkd_run.data.dataset import Dataset, Loading, fingerprint_of, images_record, open_dataset
 from rlkd_run.departures import departures
 from rlkd_run.device import channels_last, describe, prepare
 from rlkd_run.errors import ConfigError, about
@@ -184,13 +184,13 @@ def train_teacher(config: RunConfig) -> None:
 
 def open_data(config: RunConfig, device: torch.device, *, probe_images: int | None = None) -> Dataset:
     """The run's data set; `probe_images` overrides how many images the agent's reward sets aside."""
-    return open_dataset(
-        config.dataset,
-        device=device,
-        num_workers=config.runtime.num_workers,
-        channels_last=channels_last(config.runtime, device),
-        probe_images=config.probe_images if probe_images is None else probe_images,
+    loading = Loading(
+        device,
+        config.runtime.num_workers,
+        channels_last(config.runtime, device),
+        config.probe_images if probe_images is None else probe_images,
     )
+    return open_dataset(config.dataset, loading)
 
 
 def teachers_data(config: RunConfig, dataset: Dataset, device: torch.device) -> Dataset:

@@ -184,24 +184,17 @@ def images_record(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def open_dataset(
-    options: DatasetOptions | FolderOptions,
-    *,
-    device: torch.device,
-    num_workers: int | None,
-    channels_last: bool,
-    probe_images: int = 0,
-) -> Dataset:
+def open_dataset(options: DatasetOptions | FolderOptions, loading: Loading) -> Dataset:
     """Open the data set that `options.name` names, whoever registered it (`rlkd_run.config.registry.DATASETS`).
 
     Args:
         options: options of the data set; the dataclass it was registered with.
-        device, num_workers, channels_last, probe_images: see `Loading`.
+        loading: how.
 
     Raises:
         ConfigError: an unknown name; files missing, damaged or without a network to fetch them; limits beyond what
             the files hold.
     """
     opener = DATASETS[options.name].load()
-    dataset: Dataset = opener(options, Loading(device, num_workers, channels_last, probe_images))
+    dataset: Dataset = opener(options, loading)
     return dataset

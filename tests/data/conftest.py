@@ -32,13 +32,7 @@ def open_data() -> Callable[..., Dataset]:
     def open_(
         name: str, *, num_workers: int = 0, channels_last: bool = True, probe_images: int = 0, **changes: Any
     ) -> Dataset:
-        return open_dataset(
-            options_of(name, **changes),
-            device=CPU,
-            num_workers=num_workers,
-            channels_last=channels_last,
-            probe_images=probe_images,
-        )
+        return open_dataset(options_of(name, **changes), Loading(CPU, num_workers, channels_last, probe_images))
 
     return open_
 

@@ -11,7 +11,7 @@ from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import run_hash
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data import imagenet
-from rlkd_run.data.dataset import Dataset, open_dataset
+from rlkd_run.data.dataset import Dataset, Loading, open_dataset
 from rlkd_run.errors import ConfigError
 
 from .conftest import CPU
@@ -25,7 +25,7 @@ def config(*overrides: str) -> RunConfig:
 
 def opened(root: Path) -> Dataset:
     options = config(f"dataset.root={root}").dataset
-    return open_dataset(options, device=CPU, num_workers=0, channels_last=True)
+    return open_dataset(options, Loading(CPU, num_workers=0))
 
 
 def test_anything_else_is_refused_with_its_size(image_tree: Callable[..., Path]) -> None:

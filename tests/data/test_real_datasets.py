@@ -16,7 +16,7 @@ from rlkd_run.config.composition import config_folder
 from rlkd_run.config.datasets import DatasetOptions
 from rlkd_run.data.archives import CIFAR100
 from rlkd_run.data.cifar import read_archive
-from rlkd_run.data.dataset import Dataset, open_dataset
+from rlkd_run.data.dataset import Dataset, Loading, open_dataset
 from rlkd_run.data.digits import read_digits
 from rlkd_run.data.resident import RawImages
 from rlkd_run.errors import ConfigError
@@ -66,7 +66,7 @@ def test_a_name_that_nobody_registered() -> None:
     values = yaml.safe_load((config_folder() / "dataset/digits.yaml").read_text())
     options = DatasetOptions(**{**values, "name": "digitz"})
     with pytest.raises(ConfigError, match=r"dataset\.name=digitz is not registered; did you mean digits"):
-        open_dataset(options, device=torch.device("cpu"), num_workers=0, channels_last=True)
+        open_dataset(options, Loading(torch.device("cpu")))
 
 
 @pytest.fixture(scope="module")
