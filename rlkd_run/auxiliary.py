@@ -13,11 +13,8 @@ from rlkd_run.config.identity import file_hash, run_folder
 from rlkd_run.config.models import StudentOptions
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
-from rlkd_run.record import read_json
+from rlkd_run.record import RESULT, STUDENT, read_json
 from rlkd_run.results.records import unusable
-
-STUDENT = "student.safetensors"
-_RESULT = "result.json"
 
 
 def auxiliary_run(config: RunConfig) -> RunConfig | None:
@@ -57,7 +54,7 @@ def result_of(folder: Path) -> dict[str, Any]:
     problem = unusable(folder)
     if problem is not None:
         raise ConfigError(problem)
-    result, weights = read_json(folder / _RESULT), folder / STUDENT
+    result, weights = read_json(folder / RESULT), folder / STUDENT
     anew = f"remove {folder} to have this auxiliary teacher distilled anew."
     if not weights.is_file():
         raise ConfigError(f"{weights} does not exist; {anew}")

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlkd_run import environment, teachers
-from rlkd_run.auxiliary import STUDENT, auxiliary_run, result_of, taught_by, teachers_record
+from rlkd_run.auxiliary import auxiliary_run, result_of, taught_by, teachers_record
 from rlkd_run.branches import Branches
 from rlkd_run.capture import recorder_for
 from rlkd_run.common import Common
@@ -37,7 +37,7 @@ from rlkd_run.models.weights import save_weights
 from rlkd_run.objectives import Distillation
 from rlkd_run.own_code import keep_version, own_code
 from rlkd_run.protocol import Batch, Needs
-from rlkd_run.record import RunFolder, finished
+from rlkd_run.record import STUDENT, RunFolder, finished
 from rlkd_run.same_images import check_resumable, check_taught_by
 from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed

@@ -20,7 +20,7 @@ from rlkd_run.errors import Interrupted, RunError
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.interrupt import StopRequest
 from rlkd_run.progress import EpochBar, describe, with_spread
-from rlkd_run.record import RunFolder
+from rlkd_run.record import METRICS, TEMPERATURES, RunFolder
 from rlkd_run.tensorboard_log import TensorboardLog
 from rlkd_run.training import Trainer
 
@@ -248,8 +248,8 @@ class Fit:
         self._has_checkpoint = True
 
     def _write_history(self) -> None:
-        self.folder.write_csv("metrics.csv", self.history.rows)
-        self.folder.write_csv("temperatures.csv", self.history.temperatures)
+        self.folder.write_csv(METRICS, self.history.rows)
+        self.folder.write_csv(TEMPERATURES, self.history.temperatures)
 
     def _row(self) -> dict[str, Any]:
         trainer = self.trainer

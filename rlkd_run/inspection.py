@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from rlkd_run import teachers
-from rlkd_run.auxiliary import STUDENT, taught_by
+from rlkd_run.auxiliary import taught_by
 from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, images_record
@@ -25,7 +25,7 @@ from rlkd_run.files import write_atomically, writing
 from rlkd_run.models.build import build_model
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import load_weights, save_weights
-from rlkd_run.record import read_json
+from rlkd_run.record import RESULT, STUDENT, read_json
 from rlkd_run.results.notices import listed
 from rlkd_run.same_images import place_of
 from rlkd_run.teacher_weights import find_weights
@@ -91,7 +91,7 @@ def export(config: RunConfig, images: str | None) -> None:
         record = images_record(open_data(_with_images(stored, folder, images, device), device))
     student = _student(stored, folder, record)
     target = folder / "export"
-    result = read_json(folder / "result.json")
+    result = read_json(folder / RESULT)
     card = {
         "architecture": {"source": stored.student.source, "model": stored.student.model},
         "classes": record["classes"],
@@ -115,7 +115,7 @@ def _finished_run(config: RunConfig) -> tuple[Path, RunConfig, dict[str, Any] | 
     """The folder and configuration of ``run=``, with the runtime of this command, and what it says of its images."""
     assert config.top.run is not None  # checked when the configuration was composed
     folder = Path(config.top.run)
-    result = read_json(folder / "result.json")
+    result = read_json(folder / RESULT)
     if result.get("task") != "distill" or not (folder / STUDENT).is_file():
         raise ConfigError(f"run={folder} is not the folder of a finished distillation.")
     return folder, replace(RunConfig.from_dict(result["config"]), runtime=config.runtime), result.get("images")
@@ -169,7 +169,7 @@ def _teacher(teaching: RunConfig, folder: Path, dataset: Dataset, device: torch.
     weights = find_weights(teaching)
     if weights is None:
         raise ConfigError(f"no weights in {teacher_folder(teaching)}")
-    result = read_json(folder / "result.json")
+    result = read_json(folder / RESULT)
     then = (result.get("auxiliary") or result["teacher"]).get("sha256")  # versions before noted none
     if then not in (None, teachers.load(teaching, teacher, weights).sha256):
         raise ConfigError(f"{weights} holds other weights now than when the run learnt from them")

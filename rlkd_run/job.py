@@ -31,7 +31,7 @@ from rlkd_run.gpu_slots import gpu_slot
 from rlkd_run.interrupt import COMMANDS_STOPS, STOPS, answered_by
 from rlkd_run.locks import is_locked, try_lock
 from rlkd_run.queue_files import TOGETHER, frozen_file, lock_file, one_log, together
-from rlkd_run.record import RunFolder, finished, read_json
+from rlkd_run.record import STATUS, RunFolder, finished, read_json
 
 _SAVES = 60.0  # seconds that jobs get to reach the end of a step and save
 _ENDS_BY_SIGNAL = 600.0  # seconds within which a scheduler that has announced a job's end brings it about
@@ -274,7 +274,7 @@ def note_end(folder: Path, ended: Ended) -> None:
     code = ended.code
     status = {}
     with suppress(ConfigError):
-        status = read_json(folder / "status.json")
+        status = read_json(folder / STATUS)
     told_by_it = ended.process is not None and status.get("process") == ended.process
     if status.get("state") in ("failed", "interrupted") and (code >= 0 or told_by_it):
         return

@@ -16,7 +16,7 @@ from rlkd_run.config.identity import file_hash, run_folder, short_hash
 from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
-from rlkd_run.record import read_json
+from rlkd_run.record import RESULT, read_json
 
 Version = Mapping[str, str]
 """Hash of the source by module."""
@@ -82,7 +82,7 @@ def tell_if_code_changed(finished: Iterable[RunConfig]) -> None:
         now = own_code(config)
         differing: list[str] = []
         with suppress(ConfigError):  # a record that cannot be read is told of by the table
-            differing = changed(read_json(run_folder(config) / "result.json").get("own_code", []), now) if now else []
+            differing = changed(read_json(run_folder(config) / RESULT).get("own_code", []), now) if now else []
         modules.update(differing)
         runs += bool(differing)
     if runs:

@@ -1,10 +1,11 @@
 """What a run leaves in its folder, and the lock that keeps two processes from writing there at once.
 
-status.json       where the run stands; written at every epoch, so that it tells also of a run that was killed
-config.yaml       the resolved configuration
-metrics.csv       a row an epoch
-temperatures.csv  a row an epoch in which instances had temperatures of their own: their spread, by label, by entropy
-result.json       written once, at the end
+status.json          where the run stands; written at every epoch, so that it tells also of a run that was killed
+config.yaml          the resolved configuration
+metrics.csv          a row an epoch
+temperatures.csv     a row an epoch in which instances had temperatures of their own: their spread, by label, by entropy
+student.safetensors  the student's weights after the last epoch; of a teacher's training see `teacher_weights`
+result.json          written once, at the end
 """
 
 from __future__ import annotations
@@ -33,11 +34,16 @@ from rlkd_run.locks import try_lock
 
 SCHEMA = 1
 LOCK = ".lock"
+RESULT = "result.json"
+STATUS = "status.json"
+METRICS = "metrics.csv"
+TEMPERATURES = "temperatures.csv"
+STUDENT = "student.safetensors"
 
 
 def finished(folder: Path) -> bool:
     """Whether a run has its result; False of a folder that must not be looked into, which is said on entering it."""
-    return os.path.isfile(folder / "result.json")  # `Path.is_file` would raise there
+    return os.path.isfile(folder / RESULT)  # `Path.is_file` would raise there
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -92,7 +98,7 @@ class RunFolder:
             with suppress(OSError):
                 leftover.unlink()
         with suppress(ConfigError):  # none yet, or half of one: it is written anew
-            self._status = read_json(self.path / "status.json")
+            self._status = read_json(self.path / STATUS)
         return self
 
     def _open(self, tries: int = 5) -> IO[str]:
@@ -188,7 +194,7 @@ class RunFolder:
             "process": os.getpid(),
             **facts,
         }
-        self._write("status.json", json.dumps(self._status, indent=1))
+        self._write(STATUS, json.dumps(self._status, indent=1))
 
     def failed(self, error: BaseException) -> None:
         """Say that the run has ended early, and why: message and traceback."""
@@ -236,7 +242,7 @@ class RunFolder:
         Raises:
             ValueError: a number is not finite, which a result never is.
         """
-        self._write("result.json", json.dumps({"schema": SCHEMA, **values}, indent=1, allow_nan=False))
+        self._write(RESULT, json.dumps({"schema": SCHEMA, **values}, indent=1, allow_nan=False))
         self.status("finished")
 
     def _write(self, name: str, text: str) -> None:

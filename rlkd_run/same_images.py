@@ -16,7 +16,7 @@ from rlkd_run.config.datasets import FolderOptions
 from rlkd_run.data.classes import class_folders
 from rlkd_run.data.fingerprint import Fingerprint, changed_images, fingerprint
 from rlkd_run.errors import ConfigError
-from rlkd_run.record import RunFolder, read_json
+from rlkd_run.record import RESULT, RunFolder, read_json
 
 
 def changed_since(runs: Mapping[Path, Any]) -> dict[Path, str]:
@@ -79,7 +79,7 @@ def place_of(options: Any) -> str:
 
 def _recorded(folder: Path) -> Fingerprint | None:
     with suppress(ConfigError):  # no record, or none that could be read, which others complain of
-        found: Fingerprint | None = (read_json(folder / "result.json").get("images") or {}).get("fingerprint")
+        found: Fingerprint | None = (read_json(folder / RESULT).get("images") or {}).get("fingerprint")
         return found
     return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rlkd_run.config.identity import teacher_folder, teacher_folder_name
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
-from rlkd_run.record import finished, read_json
+from rlkd_run.record import RESULT, finished, read_json
 
 WEIGHTS = "teacher.safetensors"
 
@@ -33,6 +33,6 @@ def find_weights(config: RunConfig) -> Path | None:
 def recorded_hash(trained: Path) -> str | None:
     """SHA-256 of the weights that were trained in a folder, as its record says; None where it does not."""
     with suppress(ConfigError):  # no record that could be read, which others complain of
-        found: str | None = (read_json(trained / "result.json").get("teacher") or {}).get("sha256")
+        found: str | None = (read_json(trained / RESULT).get("teacher") or {}).get("sha256")
         return found
     return None

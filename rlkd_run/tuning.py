@@ -17,7 +17,7 @@ from rlkd_run.config.identity import cell_hash, folder_of, teacher_cell_hash
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.search import Dimension, Search
 from rlkd_run.errors import ConfigError
-from rlkd_run.record import read_json
+from rlkd_run.record import RESULT, read_json
 from rlkd_run.results.settings import flatten, settings_of
 
 _WORDS = {
@@ -61,7 +61,7 @@ def objective_of(runs: Iterable[RunConfig]) -> str | None:
 def value_of(folder: Path, objective: str) -> float | None:
     """A run's accuracy by the objective, in percent; None as long as it has no result."""
     try:
-        result = read_json(folder / "result.json")
+        result = read_json(folder / RESULT)
     except ConfigError:
         return None
     measured = result["validation"] if objective == "val_top1" else result["student"] or result["teacher"]

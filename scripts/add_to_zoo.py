@@ -23,7 +23,7 @@ from rlkd_run.evaluation import evaluate
 from rlkd_run.experiment import open_data
 from rlkd_run.files import write_atomically
 from rlkd_run.models.weights import load_weights
-from rlkd_run.record import read_json
+from rlkd_run.record import RESULT, read_json
 from rlkd_run.teacher_weights import WEIGHTS
 
 TOLERANCE, LIMIT = 0.05, 10_000_000  # percentage points, bytes
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="of a trained teacher")
     folder = parser.parse_args().folder
-    result = read_json(folder / "result.json")
+    result = read_json(folder / RESULT)
     config = RunConfig.from_dict(result["config"])
     weights = load_file(folder / WEIGHTS)
     content = save({name: value.half() if value.is_floating_point() else value for name, value in weights.items()})

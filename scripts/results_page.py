@@ -21,8 +21,9 @@ import shlex
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from rlkd_run.record import METRICS
 from rlkd_run.results.cli import main as rlkd_table
-from rlkd_run.results.epochs import METRICS, read_epochs
+from rlkd_run.results.epochs import read_epochs
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results.md"

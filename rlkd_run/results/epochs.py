@@ -9,9 +9,6 @@ from pathlib import Path
 
 from rlkd_run.results.notices import Tell, tell_on_stderr
 
-METRICS = "metrics.csv"
-TEMPERATURES = "temperatures.csv"
-
 
 @dataclass(frozen=True)
 class Epochs:

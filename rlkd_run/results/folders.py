@@ -7,10 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rlkd_run.errors import ConfigError
+from rlkd_run.record import RESULT, STATUS
 from rlkd_run.results.notices import Tell, tell_on_stderr
-
-RESULT = "result.json"
-STATUS = "status.json"
 
 
 def find_runs(paths: Iterable[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> list[Path]:

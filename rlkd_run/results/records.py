@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlkd_run.models.names import ZOO_NAMES
-from rlkd_run.record import SCHEMA
+from rlkd_run.record import RESULT, SCHEMA, STATUS
 from rlkd_run.results.fields import Fields, RecordError
-from rlkd_run.results.folders import RESULT, STATUS
 from rlkd_run.results.notices import Tell, line_each, tell_on_stderr
 from rlkd_run.results.settings import flatten, shown
 from rlkd_run.results.status import standing

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from rlkd_run.locks import is_locked
 from rlkd_run.queue_files import lock_file, worked_on
-from rlkd_run.record import LOCK
+from rlkd_run.record import LOCK, RESULT, STATUS
 from rlkd_run.results.fields import Fields, RecordError
-from rlkd_run.results.folders import RESULT, STATUS
 
 STATES = ("finished", "running", "failed", "interrupted", "stopped", "waiting", "unreadable")
 """stopped: it says that it runs, and no process does; waiting: it is queued and has not begun."""

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
+from rlkd_run.record import METRICS, TEMPERATURES
 from rlkd_run.results.aggregate import Cell
-from rlkd_run.results.epochs import METRICS, TEMPERATURES, Epochs, read_epochs
+from rlkd_run.results.epochs import Epochs, read_epochs
 from rlkd_run.results.notices import Tell, listed
 
 Numbers = npt.NDArray[np.float64]
