@@ -33,7 +33,7 @@ def row_settings(records: Sequence[Record]) -> list[tuple[str, ...]]:
     told: list[tuple[str, ...]] = [()] * len(records)
     for same_data in _grouped(range(len(records)), [(record.dataset,) for record in records]):
         everywhere = differing(
-            [_unnamed(beyond_networks(configs[i], records[i].departures)) | _place(records[i]) for i in same_data]
+            [_unnamed(beyond_networks(configs[i], records[i].departures)) | records[i].place for i in same_data]
         )
         for same_pair in _grouped(same_data, [(record.pair,) for record in records]):
             here = differing([_unnamed(settled(configs[i])) for i in same_pair])
@@ -52,11 +52,6 @@ def _own(record: Record) -> FlatConfig:
 
 def _unnamed(config: FlatConfig) -> dict[str, object]:
     return {key: value for key, value in config.items() if not key.startswith(_NAMED)}
-
-
-def _place(record: Record) -> dict[str, object]:
-    """Where the images of a data set lie that is nothing but a folder."""
-    return {"dataset.root": record.config.get("dataset.root")} if record.dataset == "folder" else {}
 
 
 def _grouped(rows: Iterable[int], names: Sequence[tuple[str | None, ...]]) -> list[list[int]]:

@@ -127,8 +127,7 @@ def _obstacles(treatment: Cell, baseline: Cell) -> list[str]:
 
 def _around(record: Record, part: Callable[[Record], FlatConfig]) -> FlatConfig:
     """`part` of a configuration without the temperature; of images in a folder, with that folder."""
-    root = {"dataset.root": record.config.get("dataset.root")} if record.dataset == "folder" else {}
-    return {**{key: value for key, value in part(record).items() if not key.startswith(_OWN)}, **root}
+    return {**{key: value for key, value in part(record).items() if not key.startswith(_OWN)}, **record.place}
 
 
 def _settled(record: Record) -> FlatConfig:

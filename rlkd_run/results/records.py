@@ -83,6 +83,11 @@ class Record:
         """`teacher-student`, as in `conf/pair/`; the teacher alone where a teacher was trained."""
         return self.teacher if self.student is None else f"{self.teacher}-{self.student}"
 
+    @property
+    def place(self) -> dict[str, object]:
+        """`dataset.root` of a data set that is nothing but a folder; of any other, nothing."""
+        return {"dataset.root": self.config.get("dataset.root")} if self.dataset == "folder" else {}
+
 
 def read_record(folder: Path) -> Record:
     """Read the `result.json` of a run folder.

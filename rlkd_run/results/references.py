@@ -154,9 +154,8 @@ def _training(record: Record) -> tuple[object, ...]:
     if record.student is None:
         recipe |= _group(config, "teacher.recipe.")
     recipe["epochs"] = shown(record.epochs)
-    root = record.config.get("dataset.root") if record.dataset == "folder" else None
     started = record.config.get(f"{'teacher' if record.student is None else 'student'}.pretrained") or False
-    return (record.dataset, root, images, recipe, started)
+    return (record.dataset, record.place, images, recipe, started)
 
 
 def _group(config: FlatConfig, prefix: str) -> dict[str, str]:
