@@ -10,7 +10,7 @@ from rlkd_run.results.caption import DEVIATES
 from rlkd_run.results.figures import signed, spread_text, teacher_text
 from rlkd_run.results.records import Record
 from rlkd_run.results.reported import Reported, reported_student, reported_teacher
-from rlkd_run.results.settings import FlatConfig, settled, shown
+from rlkd_run.results.settings import STUDENTS_RECIPE, FlatConfig, settled, shown
 from rlkd_run.results.table import Row
 
 Columns = Mapping[str, Sequence[Cell]]
@@ -23,10 +23,7 @@ _TRAINING = ("dataset.", "recipe.")  # groups of what a student is trained with,
 
 # Where a student leaves the recipe in these, its teacher need not: it is trained with values of its own.
 _STUDENTS_GROUPS = ("temperature.", "agent.", "method.")
-_STUDENTS_KEYS = frozenset(
-    {f"recipe.{key}" for key in ("epochs", "batch_size", "lr", "milestones", "lr_policy")}
-    | {"runtime.precision", "select_on_test"}
-)
+_STUDENTS_KEYS = STUDENTS_RECIPE | {"runtime.precision", "select_on_test"}
 
 
 @dataclass(frozen=True)

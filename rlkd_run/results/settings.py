@@ -66,11 +66,11 @@ _OF_NETWORKS = frozenset(
 
 _BY_NETWORKS = {"dkd": ("method.beta",), "dtkd": ("method.alpha", "method.beta")}
 
-# What a teacher that is trained has elsewhere: in `teacher.recipe`, or as the seed of its run.
-_NOT_OF_TEACHER = frozenset(
-    {f"recipe.{key}" for key in ("epochs", "batch_size", "lr", "milestones", "lr_policy")}
-    | {"teacher.seed", "teacher.checkpoint"}
-)
+STUDENTS_RECIPE = frozenset(f"recipe.{key}" for key in ("epochs", "batch_size", "lr", "milestones", "lr_policy"))
+"""What a teacher that is trained has in `teacher.recipe` instead; the rest of the recipe is the same for both."""
+
+# What a teacher that is trained has elsewhere, of which the seed is that of its run.
+_NOT_OF_TEACHER = STUDENTS_RECIPE | {"teacher.seed", "teacher.checkpoint"}
 
 
 def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:

@@ -9,9 +9,17 @@ import pytest
 from omegaconf import MISSING
 
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
+from rlkd_run.config.models import TeacherRecipe
 from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import _OPTIONS, TopLevel
-from rlkd_run.results.settings import EFFECTIVE_WITH, NEUTRAL, beyond_networks, is_weak, settings_of
+from rlkd_run.results.settings import (
+    EFFECTIVE_WITH,
+    NEUTRAL,
+    STUDENTS_RECIPE,
+    beyond_networks,
+    is_weak,
+    settings_of,
+)
 
 
 def declared(options: Any, prefix: str) -> Iterator[tuple[str, dataclasses.Field[Any], bool]]:
@@ -55,6 +63,10 @@ def test_groups_act_with_what_is_declared() -> None:
     for key, choice in (pair for choices in EFFECTIVE_WITH.values() for pair in choices):
         (options,) = {field.metadata["choices"] for name, field, _ in every_option() if name == key}
         assert choice in options
+
+
+def test_what_a_teacher_has_of_its_own_is_what_its_recipe_declares() -> None:
+    assert {f"recipe.{field.name}" for field in dataclasses.fields(TeacherRecipe)} == STUDENTS_RECIPE
 
 
 def test_what_cannot_change_a_result_is_weak() -> None:
