@@ -12,6 +12,7 @@ from rlkd_run.interrupt import uninterrupted
 from rlkd_run.missing_files import missing_files
 from rlkd_run.own_code import tell_if_code_changed
 from rlkd_run.record import finished
+from rlkd_run.results.notices import counted
 from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
 from rlkd_run.same_images import changed_since, place_of
@@ -71,15 +72,11 @@ def start_together(configs: Sequence[RunConfig], *, wait: bool, note: Callable[[
 def _announce(config: RunConfig) -> None:
     print(
         f"distil    {config.teacher.model} -> {config.student.model} on {config.dataset.name}, "
-        f"{config.method.name} with {config.temperature.name} temperatures, {_epochs(config.recipe.epochs)}, "
+        f"{config.method.name} with {config.temperature.name} temperatures, {counted(config.recipe.epochs, 'epoch')}, "
         f"seed {config.seed}\n"
         f"folder    {run_folder(config)}",
         flush=True,
     )
-
-
-def _epochs(number: int) -> str:
-    return f"{number} epoch{'' if number == 1 else 's'}"
 
 
 def _has_result(config: RunConfig, folder: Path) -> bool:
@@ -112,7 +109,7 @@ def _train_teacher(config: RunConfig) -> None:
     folder = teacher_folder(config)
     done = _has_result(config, folder)
     print(
-        f"train     {config.teacher.model} on {config.dataset.name}, {_epochs(config.teacher.recipe.epochs)}, "
+        f"train     {config.teacher.model} on {config.dataset.name}, {counted(config.teacher.recipe.epochs, 'epoch')}, "
         f"seed {config.teacher.seed}\nfolder    {folder}",
         flush=True,
     )

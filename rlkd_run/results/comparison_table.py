@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rlkd_run.results.caption import DEVIATES, left_recipe
 from rlkd_run.results.figures import signed
 from rlkd_run.results.mixture import mixtures
+from rlkd_run.results.notices import counted
 from rlkd_run.results.significance import ENOUGH_SEEDS, Comparison
 from rlkd_run.results.table import Column, Table, table_of
 
@@ -58,7 +59,7 @@ def _remark(one: Comparison) -> str:
     remarks = {
         "too few seeds": one.too_small,
         "no spread": one.p is None and one.seeds > 1,
-        f"{one.unpaired} run{'' if one.unpaired == 1 else 's'} without a partner": one.unpaired > 0,
+        f"{counted(one.unpaired, 'run')} without a partner": one.unpaired > 0,
     }
     return "; ".join(remark for remark, holds in remarks.items() if holds)
 

@@ -19,6 +19,11 @@ def tell_on_stderr(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
+def counted(number: int, what: str) -> str:
+    """`1 run`, `2 runs`."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def listed(items: Iterable[str]) -> str:
     """Join `items` with commas; from a long list the first `_SHOWN` and the number of the others."""
     every = list(items)

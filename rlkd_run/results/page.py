@@ -9,6 +9,7 @@ from importlib.resources import files
 
 from rlkd_run import __version__
 from rlkd_run.results.aggregate import Cell
+from rlkd_run.results.notices import counted
 from rlkd_run.results.records import Record
 from rlkd_run.results.settings import shown
 from rlkd_run.results.table import Head, Row, Table
@@ -115,9 +116,8 @@ def _environments(records: Sequence[Record]) -> Iterator[str]:
         facts = tuple((key, shown(value)) for key, value in record.environment.items())
         groups[facts] = groups.get(facts, 0) + 1
     for facts, count in groups.items():
-        runs = f"{count} run{'' if count == 1 else 's'}"
         about = _keys(dict(facts)) if facts else "<p>Not recorded.</p>"
-        yield f"<details open><summary>{runs}</summary>\n{about}</details>"
+        yield f"<details open><summary>{counted(count, 'run')}</summary>\n{about}</details>"
 
 
 def _keys(values: Mapping[str, str]) -> str:

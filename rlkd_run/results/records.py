@@ -17,7 +17,7 @@ from pathlib import Path
 from rlkd_run.models.names import ZOO_NAMES
 from rlkd_run.record import RESULT, SCHEMA, STATUS
 from rlkd_run.results.fields import Fields, RecordError
-from rlkd_run.results.notices import Tell, line_each, tell_on_stderr
+from rlkd_run.results.notices import Tell, counted, line_each, tell_on_stderr
 from rlkd_run.results.settings import flatten, shown
 from rlkd_run.results.status import standing
 
@@ -137,8 +137,7 @@ def read_records(folders: Iterable[Path], *, below: Path | None = None, tell: Te
         else:
             unfinished.append((str(folder if below in (None, folder) else folder.relative_to(below)), found.words))
     if unfinished:
-        runs = f"{len(unfinished)} run{'' if len(unfinished) == 1 else 's'}"
-        tell(line_each(f"{runs} not finished", unfinished))
+        tell(line_each(f"{counted(len(unfinished), 'run')} not finished", unfinished))
     return records
 
 

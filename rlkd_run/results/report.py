@@ -16,7 +16,7 @@ from rlkd_run.results.folders import find_runs
 from rlkd_run.results.latex import latex
 from rlkd_run.results.list_layout import students_list, teachers_list
 from rlkd_run.results.markdown import markdown
-from rlkd_run.results.notices import Tell, listed, tell_on_stderr
+from rlkd_run.results.notices import Tell, counted, listed, tell_on_stderr
 from rlkd_run.results.page import page
 from rlkd_run.results.paper_layout import paper_table
 from rlkd_run.results.pools import tell_unmatched
@@ -164,10 +164,10 @@ class Report:
 
     def _complete(self, table: Table) -> Table:
         """With what its numbers lack: seeds that fail need not be like those that do not."""
-        lacking = [f"{_runs(count)} that {state}" for state, count in sorted(self.ended_early.items())]
+        lacking = [f"{counted(count, 'run')} that {state}" for state, count in sorted(self.ended_early.items())]
         repeats = sum(cell.unlike_repeats for cell in self.cells)
         if repeats:
-            lacking.append(f"{_runs(repeats)} with another accuracy under the seed of one that is")
+            lacking.append(f"{counted(repeats, 'run')} with another accuracy under the seed of one that is")
         if not lacking:
             return table
         return replace(table, caption=(*table.caption, f"In no mean: {listed(lacking)}, of all that were looked at."))
@@ -215,10 +215,6 @@ def read_report(
     ordered = sorted(groups, key=natural)
     sections = tuple(_section(groups[value], titles[value], tell) for value in ordered)
     return Report(sections, view, tell, early)
-
-
-def _runs(count: int) -> str:
-    return f"{count} run{'' if count == 1 else 's'}"
 
 
 def table_for(folders: Sequence[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> str:
