@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from rlkd_run.files import write_atomically
+from rlkd_run.files import leftovers, write_atomically
 
 _NAME = re.compile(r"epoch-(\d+)-step-(\d+)\.pt")
 BAD = ".bad"
@@ -59,7 +59,7 @@ class Checkpoints:
         Raises:
             OSError: the disk could not be read, which says nothing about what is on it.
         """
-        for leftover in self.folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+        for leftover in leftovers(self.folder):
             leftover.unlink(missing_ok=True)
         files = self._files()
         for path in files:

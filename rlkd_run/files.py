@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +22,11 @@ def beside(path: Path) -> Path:
     the system, as a run seeds Python's own numbers; the host is there for the person who finds a leftover.
     """
     return path.with_name(f".{path.name}.{socket.gethostname()[:16]}-{secrets.token_hex(6)}.tmp")
+
+
+def leftovers(folder: Path) -> Iterable[Path]:
+    """What processes that were killed while they wrote have left in a folder, under names that `beside` gave."""
+    return folder.glob(".*.tmp")
 
 
 def missing(path: str | os.PathLike[str], what: str) -> str | None:

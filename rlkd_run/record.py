@@ -29,7 +29,7 @@ from typing import IO, Any
 import yaml
 
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
-from rlkd_run.files import beside, write_atomically, writing
+from rlkd_run.files import beside, leftovers, write_atomically, writing
 from rlkd_run.locks import try_lock
 
 SCHEMA = 1
@@ -94,7 +94,7 @@ class RunFolder:
             lock.close()
             raise RunError(f"{self.path / LOCK} could not be written: {error.strerror}.") from error
         self._lock = lock
-        for leftover in self.path.glob(".*.tmp"):  # of a process that was killed while it wrote
+        for leftover in leftovers(self.path):
             with suppress(OSError):
                 leftover.unlink()
         with suppress(ConfigError):  # none yet, or half of one: it is written anew
