@@ -13,7 +13,6 @@ import json
 import sys
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save
 
 from rlkd_run import teachers
@@ -45,18 +44,16 @@ def main() -> None:
     dataset = open_data(config, device, probe_images=0)
     model = teachers.build(config, dataset, device)
     load_weights(model, target, what="zoo")
-    with torch.no_grad():
-        measured = evaluate(model, dataset.test_batches(500))
+    measured = evaluate(model, dataset.test_batches(500))
     trained = result["teacher"]["top1"]["last"]
     if abs(measured.top1 - trained) > TOLERANCE:
         target.unlink()
         sys.exit(f"half precision scores {measured.top1:.2f} %, the trained weights {trained:.2f} %")
-    overrides = {"dataset": config.dataset.name, "teacher": config.teacher.model}
     card = {
         "architecture": {"source": config.teacher.source, "model": config.teacher.model},
         "dataset": config.dataset.name,
         "accuracy": {"top1": measured.top1, "top5": measured.top5, "trained": result["teacher"]["top1"]},
-        "command": " ".join(["rlkd-run task=train_teacher", *(f"{key}={value}" for key, value in overrides.items())]),
+        "command": f"rlkd-run task=train_teacher dataset={config.dataset.name} teacher={config.teacher.model}",
         "recipe": result["identity"] | {"epochs": result["epochs"], "seed": result["seed"]},
         "packages": result["packages"],
         "code": result["code"],
