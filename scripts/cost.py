@@ -14,23 +14,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
+from bench_parts.measured import Project
 
-from rlkd_run import teachers
-from rlkd_run.capture import recorder_for
-from rlkd_run.config.composition import compose_command
-from rlkd_run.data.dataset import Loading
-from rlkd_run.data.resident import RawImages, ResidentDataset
-from rlkd_run.device import channels_last, describe, prepare
-from rlkd_run.experiment import build
-from rlkd_run.schedule import Schedule
-from rlkd_run.teacher_cache import teacher_for
-from rlkd_run.training import Trainer
+from rlkd_run.device import describe
 
-CLASSES, BATCH = 100, 64
+BATCH = 64
 
 
 class Kind(NamedTuple):
@@ -50,28 +41,17 @@ KINDS = {
 }
 
 
-def make(steps: int, *overrides: str) -> Trainer:
-    """A trainer of ResNet-56 -> ResNet-20 with `steps` steps an epoch."""
-    (config,) = compose_command(["pair=resnet56-resnet20", *overrides]).runs
-    device = prepare(config.runtime)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (steps * BATCH, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(steps * BATCH) % CLASSES
-    raw = RawImages(images, labels, images[:CLASSES], labels[:CLASSES], [str(label) for label in range(CLASSES)])
-    loading = Loading(device, channels_last=channels_last(config.runtime, device))
-    dataset = ResidentDataset(replace(config.dataset), raw, loading)
-    objective = build(config, dataset, teachers.build(config, dataset, device), device)
-    loader = dataset.train_batches(BATCH, 0)
-    objective.answers = teacher_for(config, objective.teacher, loader, dataset)
-    recorder = recorder_for(config.runtime, device)
-    return Trainer(objective, loader, Schedule.of(config.recipe), device, recorder=recorder)
+def make(steps: int, *overrides: str) -> Project:
+    """ResNet-56 -> ResNet-20 with `steps` steps an epoch."""
+    return Project(["pair=resnet56-resnet20", f"recipe.batch_size={BATCH}", *overrides], steps * BATCH, None)
 
 
-def ms_per_step(trainer: Trainer, epoch: int) -> float:
+def ms_per_step(project: Project, epoch: int) -> float:
+    trainer = project.trainer
     trainer.epoch = epoch - 1
     began = time.perf_counter()
     trainer.run_epoch(lambda: None)
-    trainer.bad_step()  # waits for the device
+    project.wait()
     return (time.perf_counter() - began) / trainer.loader.steps_per_epoch * 1000
 
 
@@ -84,23 +64,23 @@ def main() -> None:
     parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="of the command, e.g. runtime.precision=bf16")
     given = parser.parse_args()
     steps, repeats, overrides = given.steps, given.repeats, given.overrides
-    trainers = {name: make(steps, f"temperature={name}", *overrides) for name in ("fixed", "rlkd")}
-    for temperature, trainer in trainers.items():  # warm up, and let every image have a score
-        print(f"warm-up of {temperature}: {ms_per_step(trainer, 1):.1f} ms a step")
+    projects = {name: make(steps, f"temperature={name}", *overrides) for name in ("fixed", "rlkd")}
+    for temperature, project in projects.items():  # warm up, and let every image have a score
+        print(f"warm-up of {temperature}: {ms_per_step(project, 1):.1f} ms a step")
     for kind in KINDS.values():
-        if trainers[kind.temperature].captures:  # each kind of step once, before the clock starts
-            ms_per_step(trainers[kind.temperature], kind.epoch)
+        if projects[kind.temperature].trainer.captures:  # each kind of step once, before the clock starts
+            ms_per_step(projects[kind.temperature], kind.epoch)
     times: dict[str, list[float]] = {name: [] for name in KINDS}
     for repeat in range(repeats):
         for name in list(KINDS)[:: 1 if repeat % 2 == 0 else -1]:  # nobody always comes first, or after the same one
-            times[name].append(ms_per_step(trainers[KINDS[name].temperature], KINDS[name].epoch))
+            times[name].append(ms_per_step(projects[KINDS[name].temperature], KINDS[name].epoch))
     base = times["KD, fixed T"]
     ratios = {name: statistics.median(a / b for a, b in zip(times[name], base, strict=True)) for name in KINDS}
     print(
         f"\n{repeats} interleaved repeats of {steps} steps, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}"
     )
-    device = trainers["fixed"].device
+    device = projects["fixed"].device
     print(f"{describe(device)['device']} {' '.join(overrides)}")
     digits = 1 if device.type == "cpu" else 3
     print(f"{'':<36} {'ms a step':>9}  {'least':>7}  {'most':>7}  {'over fixed T':>12}")

@@ -35,13 +35,13 @@ def main() -> None:
     )
     given = parser.parse_args()
     steps, repeats = given.steps, given.repeats
-    trainers = {name: make(steps, f"method={name}", "temperature=fixed") for name in METHODS}
-    for trainer in trainers.values():
-        ms_per_step(trainer, EPOCH)
-    times: dict[str, list[float]] = {name: [] for name in trainers}
+    projects = {name: make(steps, f"method={name}", "temperature=fixed") for name in METHODS}
+    for project in projects.values():
+        ms_per_step(project, EPOCH)
+    times: dict[str, list[float]] = {name: [] for name in projects}
     for _ in range(repeats):
-        for name, trainer in trainers.items():
-            times[name].append(ms_per_step(trainer, EPOCH))
+        for name, project in projects.items():
+            times[name].append(ms_per_step(project, EPOCH))
     print(
         f"{repeats} interleaved repeats of {steps} steps, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )
@@ -49,7 +49,7 @@ def main() -> None:
     for name, values in times.items():
         ratios = [a / b for a, b in zip(values, times["kd"], strict=True)]
         over = " ".join(f"{100 * (ratio - 1):+7.1f}" for ratio in (statistics.median(ratios), min(ratios), max(ratios)))
-        own = own_parameters(trainers[name].objective.method)  # type: ignore[attr-defined]
+        own = own_parameters(projects[name].objective.method)
         print(f"{name:<12} {statistics.median(values):9.1f}  {over} %  {own:14,}")
 
 
