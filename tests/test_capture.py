@@ -11,18 +11,14 @@ import torch
 from composed import composed
 from states import same, stored
 from tape import Tape
+from trainings import CPU, training
 
-from rlkd_run import teachers
 from rlkd_run.capture import CapturedSteps, CudaGraphs, recorder_for
 from rlkd_run.config.registry import METHODS, TEMPERATURES
-from rlkd_run.experiment import build, open_data
 from rlkd_run.protocol import Observation, Situation, Temperatures
-from rlkd_run.schedule import Schedule
-from rlkd_run.seeding import derive_seed
 from rlkd_run.temperature.base import Policy
 from rlkd_run.training import Trainer
 
-CPU = torch.device("cpu")
 EPOCHS, FULL = 4, 5  # full batches an epoch; a short one follows
 WITHOUT_AGENT = 3  # epochs, enough for what changes from one to the next
 # The agent learns in the second and the fourth epoch, in the second of them from mixed images.
@@ -50,12 +46,7 @@ def _captured_soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(*overrides: str, tape: Tape | None = None) -> Trainer:
-    config = composed(*SMALL, *overrides)
-    dataset = open_data(config, CPU)
-    objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
-    torch.manual_seed(derive_seed(config.seed, "training"))
-    loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
-    return Trainer(objective, loader, Schedule.of(config.recipe), CPU, recorder=tape)
+    return training(*SMALL, *overrides, recorder=tape)
 
 
 def train(trainer: Trainer, epochs: int = EPOCHS) -> Trainer:

@@ -9,17 +9,13 @@ import torch
 from composed import composed
 from golden import golden
 from torch import Tensor, nn
+from trainings import training
 
-from rlkd_run import teachers
 from rlkd_run.config.run import TempBalanceOptions
-from rlkd_run.experiment import build, open_data
 from rlkd_run.layer_rates import LayerRates, eigenvalues, hill_exponent, layer_rates, rate_factors
 from rlkd_run.models.build import build_model
-from rlkd_run.schedule import Schedule
-from rlkd_run.seeding import derive_seed
 from rlkd_run.training import Trainer
 
-CPU = torch.device("cpu")
 DEFAULTS = TempBalanceOptions("linear", 0.5, 1.5, 50)
 
 
@@ -204,11 +200,7 @@ SMALL = ["dataset=digits", "dataset.train_limit=32", "teacher=resnet8", "student
 
 
 def trainer(*overrides: str) -> Trainer:
-    config = composed(*SMALL, *overrides)
-    dataset = open_data(config, CPU)
-    objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
-    loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
-    return Trainer(objective, loader, Schedule.of(config.recipe), CPU, layer_rates(config.recipe, objective.model))
+    return training(*SMALL, *overrides)
 
 
 def test_rates_move_with_the_schedule() -> None:

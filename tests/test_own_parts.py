@@ -12,8 +12,8 @@ import pytest
 import torch
 from composed import composed
 from states import same, stored
-from test_training import make, nothing, run_until
 from torch import Tensor, nn
+from trainings import nothing, run_until, small
 
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.errors import ConfigError, RunError
@@ -57,7 +57,7 @@ def trainer_of(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainer]:
                 own = dataclasses.replace(registry[name], target=f"{__name__}:{kinds[group].__name__}")
                 monkeypatch.setitem(registry._entries, name, own)
                 monkeypatch.setitem(globals(), kinds[group].__name__, kinds[group])
-        return make("temperature=linear")
+        return small("temperature=linear")
 
     return build
 

@@ -7,36 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from composed import composed
 from states import same, stored
+from trainings import nothing, run_until, small
 from waiting import NoWaiting
 
-from rlkd_run import teachers
-from rlkd_run.experiment import build, open_data
-from rlkd_run.layer_rates import LayerRates, layer_rates
+from rlkd_run.layer_rates import LayerRates
 from rlkd_run.protocol import Batch, Feedback, MixPlan, Observation
-from rlkd_run.schedule import Schedule
-from rlkd_run.seeding import derive_seed
-from rlkd_run.training import Trainer
-
-CPU = torch.device("cpu")
-SMALL = ["dataset=digits", "dataset.train_limit=110", "teacher=resnet14", "student=resnet8", "recipe.epochs=3",
-         "recipe.batch_size=16"]  # fmt: skip
-
-
-def make(*overrides: str) -> Trainer:
-    config = composed(*SMALL, *overrides)
-    dataset = open_data(config, CPU)
-    objective = build(config, dataset, teachers.build(config, dataset, CPU), CPU)
-    torch.manual_seed(derive_seed(config.seed, "training"))
-    loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
-    rates = layer_rates(config.recipe, objective.model)
-    return Trainer(objective, loader, Schedule.of(config.recipe), CPU, rates)
-
-
-def nothing() -> None:
-    pass
-
 
 POLICIES = {
     "fixed": ["temperature=fixed"],
@@ -60,39 +36,21 @@ POLICIES = {
 def test_other_seeds_end_in_other_bits() -> None:
     weights = []
     for seed in (0, 1):
-        trainer = make("temperature=fixed", f"seed={seed}")
+        trainer = small("temperature=fixed", f"seed={seed}")
         trainer.run_epoch(nothing)
         weights.append(trainer.objective.model.state_dict())
     assert not same(*weights)
 
 
-class StopHereError(Exception):
-    pass
-
-
-def run_until(trainer: Trainer, epochs: int, step: int) -> None:
-    """Whole epochs, then some steps of the next one."""
-    for _ in range(epochs):
-        trainer.run_epoch(nothing)
-
-    def after_step() -> None:
-        if trainer.step == step:
-            raise StopHereError
-
-    if step:
-        with pytest.raises(StopHereError):
-            trainer.run_epoch(after_step)
-
-
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 def test_equal_seeds_end_in_equal_bits_stopped_and_resumed_or_not(policy: list[str]) -> None:
-    undisturbed = make(*policy)
+    undisturbed = small(*policy)
     run_until(undisturbed, 3, 0)
-    first = make(*policy)
+    first = small(*policy)
     run_until(first, 1, 3)
     state = stored(first.state_dict())
     torch.manual_seed(99)
-    second = make(*policy)
+    second = small(*policy)
     torch.manual_seed(98)
     second.load_state_dict(state)
     while second.epoch < 3:
@@ -104,9 +62,9 @@ def test_a_run_goes_on_in_another_memory_layout() -> None:
     """On another device, say: momentum in the old layout would be read as other weights' by a fused update."""
     trained = []
     for second in ("true", "false"):
-        first = make("temperature=fixed", "runtime.channels_last=true", "recipe.lr=0.002")
+        first = small("temperature=fixed", "runtime.channels_last=true", "recipe.lr=0.002")
         run_until(first, 1, 3)
-        trainer = make("temperature=fixed", f"runtime.channels_last={second}", "recipe.lr=0.002")
+        trainer = small("temperature=fixed", f"runtime.channels_last={second}", "recipe.lr=0.002")
         trainer.load_state_dict(stored(first.state_dict()))
         for parameter, kept in trainer.optimizer.state.items():
             assert kept["momentum_buffer"].stride() == parameter.stride()
@@ -130,7 +88,7 @@ def test_a_run_goes_on_where_fewer_gpus_are_in_sight(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(torch.cuda, "set_rng_state", set_one)
     monkeypatch.setattr(torch.cuda, "set_rng_state_all", set_all)
-    trainer = make("temperature=fixed")
+    trainer = small("temperature=fixed")
     trainer.device = torch.device("cuda")
     state = stored(trainer.state_dict())
     gpus[:] = [torch.full((16,), 99, dtype=torch.uint8)]
@@ -140,7 +98,7 @@ def test_a_run_goes_on_where_fewer_gpus_are_in_sight(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("policy", POLICIES.values(), ids=POLICIES)
 def test_nothing_in_a_step_waits_for_the_device(policy: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = make(*policy)
+    trainer = small(*policy)
     trainer.run_epoch(nothing)  # the agent acts and learns in the second one
     monkeypatch.setattr(LayerRates, "update", lambda *arguments: None)  # waits, once an epoch, before its first step
 
@@ -159,7 +117,7 @@ def test_the_watch_for_waiting_works() -> None:
 
 
 def test_the_teacher_is_left_alone() -> None:
-    trainer = make()
+    trainer = small()
     teacher = trainer.objective.teacher.model  # type: ignore[attr-defined]
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     trainer.run_epoch(nothing)
@@ -169,14 +127,14 @@ def test_the_teacher_is_left_alone() -> None:
 
 
 def test_groups_with_a_rate_of_their_own_keep_their_proportion() -> None:
-    trainer = make()
+    trainer = small()
     trainer.optimizer.param_groups[0]["lr_factor"] = 0.5
     trainer.set_lr(0.2)
     assert trainer.optimizer.param_groups[0]["lr"] == 0.1
 
 
 def test_a_loss_that_is_not_finite_is_flagged_with_its_step() -> None:
-    trainer = make("temperature=fixed")
+    trainer = small("temperature=fixed")
     original = trainer.objective.losses
     assert trainer.bad_step() is None
 
@@ -190,7 +148,7 @@ def test_a_loss_that_is_not_finite_is_flagged_with_its_step() -> None:
 
 
 def test_looking_again_leaves_the_student_as_it_was() -> None:
-    trainer = make("agent.reward=loss_drop", "agent.warmup_epochs=1", "agent.train_every=1")
+    trainer = small("agent.reward=loss_drop", "agent.warmup_epochs=1", "agent.train_every=1")
     objective: Any = trainer.objective
     batch = next(iter(trainer.loader.epoch(1)))
     objective.model.train()
@@ -202,7 +160,7 @@ def test_looking_again_leaves_the_student_as_it_was() -> None:
 
 def test_a_policy_is_shown_what_the_networks_gave_and_what_its_temperature_divides() -> None:
     """The agent's state and rewards are those of the networks, whatever a method does to logits."""
-    trainer = make("method=lskd", "agent.reward=loss_drop", "agent.warmup_epochs=1", "agent.train_every=1")
+    trainer = small("method=lskd", "agent.reward=loss_drop", "agent.warmup_epochs=1", "agent.train_every=1")
     objective: Any = trainer.objective
     seen: list[Observation] = []
     dropped: list[torch.Tensor] = []
@@ -232,7 +190,7 @@ def test_a_policy_is_shown_what_the_networks_gave_and_what_its_temperature_divid
 
 
 def test_means_are_those_of_all_images() -> None:
-    trainer = make("temperature=fixed", "temperature.value=3")
+    trainer = small("temperature=fixed", "temperature.value=3")
     seen: list[float] = []
     original = trainer.objective.losses
 
@@ -250,7 +208,7 @@ def test_means_are_those_of_all_images() -> None:
 
 
 def test_exploration_reaches_the_loader() -> None:
-    trainer = make("recipe.epochs=4", "agent.warmup_epochs=1", "agent.train_every=2")
+    trainer = small("recipe.epochs=4", "agent.warmup_epochs=1", "agent.train_every=2")
     plans: list[MixPlan | None] = []
     original: Callable[[int], MixPlan | None] = trainer.objective.begin_epoch
 
