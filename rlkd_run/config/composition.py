@@ -130,7 +130,7 @@ def compose_command(
             variant = check_keys(variant, probe, problems)
             check_inspection(variant, probe, problems)
             if _sweeps_itself(probe):
-                is_sweep, variant = True, _with_preset(probe, variant)
+                is_sweep, variant = True, _with_preset(probe, variant, problems)
                 if not problems:  # what is wrong with one job of a hundred is wrong with most: no need to compose all
                     job = _composed_job(compose_job, _first_values(variant), choices, problems)
                     if job is not None:
@@ -333,7 +333,7 @@ def _sweeps_itself(composed: DictConfig) -> bool:
     return str(OmegaConf.select(composed, "hydra.mode")).endswith("MULTIRUN")
 
 
-def _with_preset(composed: DictConfig, overrides: Sequence[Override]) -> list[Override]:
+def _with_preset(composed: DictConfig, overrides: Sequence[Override], problems: list[str]) -> list[Override]:
     """The overrides with what an experiment file sweeps (``hydra.sweeper.params``), in the order of the file.
 
     What the command line decides itself takes the place that the file has for it, so that the rest of the command line
@@ -343,8 +343,11 @@ def _with_preset(composed: DictConfig, overrides: Sequence[Override]) -> list[Ov
     decided = {override.key_or_group: override for override in overrides}
     if {"teacher", "student"} <= decided.keys():
         params.pop("pair", None)
-    parser = OverridesParser.create()
-    preset = [decided.get(key) or parser.parse_override(f"{key}={value}") for key, value in params.items()]
+    preset = [
+        override
+        for key, value in params.items()
+        for override in ([decided[key]] if key in decided else parse_overrides([f"{key}={value}"], problems))
+    ]
     return [*preset, *(override for override in overrides if override.key_or_group not in params)]
 
 

@@ -46,9 +46,21 @@ def parse_overrides(overrides: Sequence[str], problems: list[str]) -> list[Overr
             )
         if override is not None and override.value_type is ValueType.GLOB_CHOICE_SWEEP:
             problems.append(f"{text} asks for all that fit a pattern; name them, with commas between them.")
+        elif override is not None and _is_empty(override):
+            problems.append(f"{text} has no value: range(START,STOP,STEP) goes from START on and ends before STOP.")
         elif override is not None:
             parsed.append(override)
     return parsed
+
+
+def _is_empty(override: Override) -> bool:
+    """Whether it is a sweep over nothing, such as a range that ends where it starts."""
+    if not override.is_sweep_override() or override.is_interval_sweep():
+        return False
+    try:
+        return not any(True for _ in override.sweep_string_iterator())
+    except ValueError:  # a step of 0
+        return True
 
 
 def _parsed(text: str) -> Override | None:

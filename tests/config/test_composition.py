@@ -208,6 +208,19 @@ def test_an_experiment_may_be_a_sweep_and_be_narrowed(tmp_path: Path) -> None:
     assert [(run.student.model, run.seed) for run in narrowed.runs] == [("vgg8", 0), ("vgg8", 1)]
 
 
+@pytest.mark.parametrize(
+    ("seeds", "sentence"),
+    [("range(0,0)", "seed=range(0,0) has no value: "), ("'[0'", "'seed=[0' is not an override; "),
+     ("glob(*)", "seed=glob(*) asks for all that fit a pattern; ")],
+)  # fmt: skip
+def test_what_an_experiment_sweeps_is_checked_like_what_is_typed(tmp_path: Path, seeds: str, sentence: str) -> None:
+    path = tmp_path / "mine/experiment/none.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"# @package _global_\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    params:\n      seed: {seeds}\n")
+    (found,) = problems_of("experiment=none", "temperature=fixed", config_dirs=[str(tmp_path / "mine")])
+    assert found.startswith(sentence)
+
+
 def test_seeds_vary_fastest_and_experiments_follow_each_other() -> None:
     swept = ["pair=vgg13-vgg8", "seed=0,1"]
     command = compose_command(["experiment=ablation_calibration,ablation_exploration", *swept])
