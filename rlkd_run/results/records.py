@@ -1,8 +1,7 @@
 """Run folders on disk -> typed records.
 
-A record that cannot be trusted in full (truncated, of
-another schema, with a key missing or a number that is none) is refused as a whole with one sentence that names it:
-half a record in a mean is worse than one seed less.
+A record that cannot be trusted in full (truncated, of another schema, with a key missing or a number that is none) is
+refused as a whole with one sentence that names it: half a record in a mean is worse than one seed less.
 """
 
 from __future__ import annotations
