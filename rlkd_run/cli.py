@@ -69,12 +69,11 @@ def _run(arguments: list[str]) -> int:
         raise ConfigError(
             f"{unknown[0]} is not a flag; options are set without dashes, KEY=VALUE, e.g. recipe.epochs=10."
         )
-    from rlkd_run.config.composition import compose_command, config_folder, register_resolvers
+    from rlkd_run.config.composition import compose_command, config_folder
 
     if options.help:
         print(help_page([config_folder(), *([Path(options.config_dir)] if options.config_dir else [])]))
         return 0
-    register_resolvers()
     if options.hydra_help or options.info or options.shell_completion:
         return _leave_to_hydra([*_flags(arguments, options), *options.overrides])
     command = compose_command(
@@ -111,8 +110,9 @@ def _leave_to_hydra(arguments: list[str]) -> int:
     """Hydra's help, its facts about itself and completion are its own."""
     import hydra
 
-    from rlkd_run.config.composition import config_folder
+    from rlkd_run.config.composition import config_folder, register_resolvers
 
+    register_resolvers()
     previous, sys.argv = sys.argv, ["rlkd-run", *arguments]
     try:
         hydra.main(config_path=str(config_folder()), config_name="config", version_base="1.3")(_nothing)()

@@ -158,7 +158,7 @@ def compose_command(
 
         note = idle_note(runs, own, alternatives)
     root_is_typed = any(override.key_or_group == "dataset.root" for override in own)
-    images = runs[0].dataset.root if root_is_typed and runs else None
+    images = runs[0].dataset.root if root_is_typed else None
     first_job = _first_values(variants[0])
     return Command(runs, first_job, is_sweep, fixed, launcher, launcher_kind, searches[0], images, note)
 

@@ -27,7 +27,7 @@ def idle_note(
     """Say which options decide nothing in any of a command's runs, whatever their values are.
 
     Args:
-        runs: of the command.
+        runs: of the command, at least one.
         typed: its overrides.
         alternatives: the first run of the same command with each value of an override, and without it; None where it
             is not complete then.
@@ -35,7 +35,7 @@ def idle_note(
     Returns:
         One sentence without its full stop; None if every option plays a part.
     """
-    if not runs or any(run.task.name not in _IDENTITIES for run in runs):
+    if any(run.task.name not in _IDENTITIES for run in runs):
         return None
     idle = [
         override
