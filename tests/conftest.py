@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import Ended, command
+from support import Ended, command, save_untrained_teacher
 
 LONGEST = (
     "test_every_choice.py",
@@ -47,6 +47,12 @@ def pytest_collection_finish() -> None:
 def _own_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test runs in a folder of its own, so that what it writes is seen, and harms nobody."""
     monkeypatch.chdir(tmp_path_factory.mktemp("here"))
+
+
+@pytest.fixture
+def a_teacher_at_hand(_own_folder: None) -> None:
+    """An untrained one, in `teacher.safetensors`."""
+    save_untrained_teacher()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 from composed import composed
-from support import TINY, command, save_untrained_teacher
+from support import TINY, command
 
 from rlkd_run import worker
 from rlkd_run.cohort import distill_together
@@ -35,6 +35,8 @@ from rlkd_run.queue_files import forget, forget_together, lock_file, log_file, o
 from rlkd_run.record import RunFolder, finished
 from rlkd_run.results.status import standing
 
+pytestmark = pytest.mark.usefixtures("a_teacher_at_hand")
+
 GIVEN = "teacher.checkpoint=teacher.safetensors"
 COMMON = [*TINY, GIVEN, "recipe.batch_size=16", "runtime.progress=false", "runtime.cohort=9"]
 # 26 steps each; the second member's agent learns, the third draws random numbers in every step, as does the last.
@@ -44,11 +46,6 @@ MEMBERS = [
     ["method=crd", "method.negatives=16", "temperature=ctkd"],
     ["method=crd", "method.negatives=16", "temperature=fixed"],
 ]
-
-
-@pytest.fixture(autouse=True)
-def _a_teacher_at_hand() -> None:
-    save_untrained_teacher()
 
 
 def members(*overrides: str, root: str = "outputs") -> list[RunConfig]:

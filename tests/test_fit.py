@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import TINY, Ended, save_untrained_teacher
+from support import TINY, Ended
 
 from rlkd_run.checkpoint import Checkpoints
 from rlkd_run.errors import RunError
@@ -21,13 +21,10 @@ from rlkd_run.fit import History
 from rlkd_run.record import RunFolder
 from rlkd_run.training import Trainer
 
+pytestmark = pytest.mark.usefixtures("a_teacher_at_hand")
+
 # The last epoch is the only one, and its instances have temperatures of their own.
 RUN = [*TINY, "recipe.epochs=1", "teacher.checkpoint=teacher.safetensors", "method=kd", "temperature=ctkd_instance"]
-
-
-@pytest.fixture(autouse=True)
-def _a_teacher_at_hand() -> None:
-    save_untrained_teacher()
 
 
 def test_an_epoch_that_was_saved_and_not_written_down_is_written_down_later(

@@ -19,10 +19,12 @@ import pytest
 import torch
 from forked import Forked
 from safetensors.torch import load_file
-from support import TINY, Ended, command, save_untrained_teacher
+from support import TINY, Ended, command
 
 from rlkd_run.files import write_atomically
 from rlkd_run.models import weights
+
+pytestmark = pytest.mark.usefixtures("a_teacher_at_hand")
 
 TEACHER = "teacher.checkpoint=teacher.safetensors"
 # A checkpoint after every step, so that a kill often meets one that is being written.
@@ -30,11 +32,6 @@ RUN = [*TINY, TEACHER, "recipe.epochs=8", "recipe.batch_size=16", "agent.rollout
        "agent.train_every=2", "runtime.checkpoint_minutes=1e-6"]  # fmt: skip
 
 STEPS = 13  # an epoch: 200 images in batches of 16
-
-
-@pytest.fixture(autouse=True)
-def _a_teacher_at_hand() -> None:
-    save_untrained_teacher()
 
 
 def final(root: str) -> dict[str, torch.Tensor]:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import TINY, Ended, command, save_untrained_teacher
+from support import TINY, Ended, command
 
 from rlkd_run.launchers import candid_launcher
+
+pytestmark = pytest.mark.usefixtures("a_teacher_at_hand")
 
 JOBS = [*TINY, "teacher.checkpoint=teacher.safetensors", "temperature=fixed", "recipe.epochs=1", "seed=0,1"]
 
@@ -24,11 +26,6 @@ JOBS = [*TINY, "teacher.checkpoint=teacher.safetensors", "temperature=fixed", "r
 def needs(extra: str) -> None:
     if importlib.util.find_spec(f"hydra_plugins.hydra_{extra}_launcher") is None:
         pytest.skip(f"hydra-{extra}-launcher is not installed: pip install 'rlkd-run[{extra}]'")
-
-
-@pytest.fixture(autouse=True)
-def _a_teacher_at_hand() -> None:
-    save_untrained_teacher()
 
 
 def results() -> list[Path]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import TINY, Ended, command, save_untrained_teacher
+from support import TINY, Ended, command
 
 from rlkd_run import worker
 from rlkd_run.config.composition import compose_command
@@ -20,13 +20,10 @@ from rlkd_run.errors import ConfigError
 from rlkd_run.job import Frozen
 from rlkd_run.results.cli import main as rlkd_table
 
+pytestmark = pytest.mark.usefixtures("a_teacher_at_hand")
+
 GIVEN = "teacher.checkpoint=teacher.safetensors"
 JOB = [*TINY, GIVEN, "temperature=fixed"]
-
-
-@pytest.fixture(autouse=True)
-def _a_teacher_at_hand() -> None:
-    save_untrained_teacher()
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
