@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
+from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
 
 # The smallest run that goes through everything: real digits, a tiny teacher and student, agent acting and learning.
 TINY = [
@@ -27,6 +32,16 @@ def save_untrained_teacher() -> None:
 
     torch.manual_seed(0)
     save_file(build_model("zoo", "resnet14", 10).state_dict(), "teacher.safetensors")
+
+
+def script_module(name: str) -> ModuleType:
+    """A file of scripts/, imported as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Ended(NamedTuple):

@@ -16,8 +16,17 @@ from rlkd_run.config.composition import config_folder
 from rlkd_run.config.registry import DATASETS
 from rlkd_run.data.dataset import Dataset, Loading, open_dataset
 from rlkd_run.data.resident import RawImages, ResidentDataset
+from rlkd_run.protocol import Batch
 
 CPU = torch.device("cpu")
+
+
+def assert_same(some: list[Batch], others: list[Batch]) -> None:
+    assert len(some) == len(others)
+    for one, other in zip(some, others, strict=True):
+        assert torch.equal(one.index, other.index)
+        assert torch.equal(one.target, other.target)
+        assert torch.equal(one.images, other.images)
 
 
 def options_of(name: str, **changes: Any) -> Any:

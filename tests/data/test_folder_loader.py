@@ -13,7 +13,9 @@ import torch
 from PIL import Image
 
 from rlkd_run.data.dataset import Dataset
-from rlkd_run.protocol import Batch, MixPlan
+from rlkd_run.protocol import MixPlan
+
+from .conftest import assert_same
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"),
@@ -22,14 +24,6 @@ pytestmark = [
 
 Tree = Callable[..., Path]
 Opener = Callable[..., Dataset]
-
-
-def assert_same(some: list[Batch], others: list[Batch]) -> None:
-    assert len(some) == len(others)
-    for one, other in zip(some, others, strict=True):
-        assert torch.equal(one.index, other.index)
-        assert torch.equal(one.target, other.target)
-        assert torch.equal(one.images, other.images)
 
 
 @pytest.mark.parametrize("mixed", [False, True])

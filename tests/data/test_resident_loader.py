@@ -12,17 +12,11 @@ from waiting import NoWaiting
 
 from rlkd_run.data.resident import RawImages, ResidentDataset
 from rlkd_run.errors import ConfigError
-from rlkd_run.protocol import Batch, MixPlan
+from rlkd_run.protocol import MixPlan
+
+from .conftest import assert_same
 
 Resident = Callable[..., ResidentDataset]
-
-
-def assert_same(some: list[Batch], others: list[Batch]) -> None:
-    assert len(some) == len(others)
-    for one, other in zip(some, others, strict=True):
-        assert torch.equal(one.index, other.index)
-        assert torch.equal(one.target, other.target)
-        assert torch.equal(one.images, other.images)
 
 
 def test_equal_seeds_give_equal_batches_and_others_do_not(resident: Resident) -> None:

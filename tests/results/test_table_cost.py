@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
+from support import script_module
 
 from rlkd_run.results.report import read_report
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "table_cost.py"
-
 
 def test_synthetic_folders_are_read_in_full(tmp_path: Path, told: list[str]) -> None:
-    spec = importlib.util.spec_from_file_location("table_cost", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = script_module("table_cost")
     source = script.template()
     result = json.loads((source / "result.json").read_text())
     settings = script.settings(12)
