@@ -286,7 +286,7 @@ def _objective(
     normal = replace(config, teacher=replace(config.teacher, objective="labels"))
     if nasty.adversary is None:
         adversary = build(normal, dataset, device)
-        origin = equip(normal, adversary, dataset, device)
+        origin = equip(normal, adversary, dataset, device, lambda _: folder.phase("its adversary is being trained"))
         keep_to(folder, origin)
         words = origin.words
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from support import TINY
 
 from rlkd_run import teacher_weights, teachers
 from rlkd_run.config.identity import teacher_folder
+from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.experiment import build, open_data
 from rlkd_run.models.weights import load_weights
@@ -41,6 +43,21 @@ def test_what_was_done_to_a_given_file_is_said() -> None:
     model = teachers.build(config, dataset, CPU)
     torch.save({"ema": {f"model.{name}": value for name, value in model.state_dict().items()}}, "t.pth")
     assert teachers.equip(config, model, dataset, CPU).words == "t.pth (under 'ema', names without 'model.')"
+
+
+def test_a_nasty_teacher_that_waits_for_its_adversary_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = only(*TINY, "teacher.objective=nasty")
+    dataset = open_data(config, CPU)
+    train, phases = teachers.train, []
+
+    def watched(trained: RunConfig, *others: Any) -> Path:
+        if trained.teacher.objective == "labels":
+            phases.append(json.loads((teacher_folder(config) / "status.json").read_text())["phase"])
+        return train(trained, *others)
+
+    monkeypatch.setattr(teachers, "train", watched)
+    watched(config, dataset, CPU)
+    assert phases == ["its adversary is being trained"]
 
 
 @pytest.mark.parametrize("card", sorted(teacher_weights.zoo_folder().glob("*.json")), ids=lambda path: path.stem)
