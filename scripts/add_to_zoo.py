@@ -16,8 +16,10 @@ from pathlib import Path
 from safetensors.torch import load_file, save
 
 from rlkd_run import teachers
+from rlkd_run.cli import exit_code
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.device import prepare
+from rlkd_run.errors import ConfigError
 from rlkd_run.evaluation import evaluate
 from rlkd_run.experiment import open_data
 from rlkd_run.files import write_atomically
@@ -28,12 +30,14 @@ from rlkd_run.teacher_weights import WEIGHTS
 TOLERANCE, LIMIT = 0.05, 10_000_000  # percentage points, bytes
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="of a trained teacher")
     folder = parser.parse_args().folder
     result = read_json(folder / RESULT)
     config = RunConfig.from_dict(result["config"])
+    if not (folder / WEIGHTS).is_file():
+        raise ConfigError(f"{folder} is not the folder of a trained teacher: it has no {WEIGHTS}.")
     weights = load_file(folder / WEIGHTS)
     content = save({name: value.half() if value.is_floating_point() else value for name, value in weights.items()})
     target = Path(__file__).resolve().parent.parent / "zoo" / f"{folder.name}.safetensors"
@@ -61,7 +65,8 @@ def main() -> None:
     }
     write_atomically(target.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
     print(f"{target.name}: {len(content)} bytes, {measured.top1:.2f} % top-1")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

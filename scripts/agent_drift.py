@@ -14,14 +14,17 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 
 import torch
+from bench_parts.cases import one_run
+from bench_parts.typed import at_least
 from torch.nn.functional import one_hot
 from tqdm import tqdm
 
 from rlkd_run.agent import Agent
 from rlkd_run.agent.actor_critic import squash
-from rlkd_run.config.composition import compose_command
+from rlkd_run.cli import exit_code
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.device import prepare
 from rlkd_run.protocol import Observation
@@ -70,15 +73,19 @@ def epochs_of(config: RunConfig) -> list[tuple[float, float]]:
     return reached
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("seeds", metavar="SEEDS", nargs="?", type=int, default=10, help="an agent each; 10 by default")
-    parser.add_argument("epochs", metavar="EPOCHS", nargs="?", type=int, default=8, help="of the run; 8 by default")
+    parser.add_argument(
+        "seeds", metavar="SEEDS", nargs="?", type=at_least(1), default=10, help="an agent each; 10 by default"
+    )
+    parser.add_argument(
+        "epochs", metavar="EPOCHS", nargs="?", type=at_least(1), default=8, help="of the run; 8 by default"
+    )
     parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="of the command, e.g. agent.ppo.passes=1")
     given = parser.parse_args()
     seeds, epochs, overrides = given.seeds, given.epochs, given.overrides
     typed = ["pair=resnet56-resnet20", f"recipe.epochs={epochs}", *overrides]
-    configs = [compose_command([*typed, f"seed={seed}"]).runs[0] for seed in range(seeds)]
+    configs = [one_run([*typed, f"seed={seed}"]) for seed in range(seeds)]
     prepare(configs[0].runtime)
     runs = [epochs_of(config) for config in tqdm(configs, unit="agent", disable=None)]
     agent = configs[0].agent
@@ -93,7 +100,8 @@ def main() -> None:
             f"{100 * statistics.mean(shares):7.0f} %  {sum(mean < middle for mean in ended):7}  "
             f"{sum(mean > middle for mean in ended):8}"
         )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -24,15 +24,15 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from bench_parts.cases import Case, Variant, plan
+from bench_parts.cases import Case, Variant, one_run, plan
 from bench_parts.child import Child, ChildError
 from bench_parts.tables import ratios, shown, spread, table
+from bench_parts.typed import at_least, new_file
 from bench_parts.where import in_words, load, where
 
-from rlkd_run.config.composition import compose_command
+from rlkd_run.cli import exit_code
 from rlkd_run.errors import ConfigError
 
 TIMES = ("ms_per_step", "images_per_second", "epoch_start_ms", "processor_ms_per_step")
@@ -51,14 +51,14 @@ def arguments(typed: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="LABEL:OVERRIDES",
         help="compared with each other; overrides are separated by blanks; the first one is what ratios refer to",
     )
-    parser.add_argument("--batch", type=int, default=64, help="images a step (default: 64)")
+    parser.add_argument("--batch", type=at_least(1), default=64, help="images a step (default: 64)")
     parser.add_argument("--images", type=int, default=50_000, help="in the training set (default: 50000)")
     parser.add_argument("--data", metavar="FOLDER", help="of CIFAR-100; random images without it")
-    parser.add_argument("--epoch", type=int, default=21, help="which epoch is measured (default: 21)")
-    parser.add_argument("--steps", type=int, help="a repeat (default: 24; on a GPU 300)")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--epoch", type=at_least(1), default=21, help="which epoch is measured (default: 21)")
+    parser.add_argument("--steps", type=at_least(2), help="a repeat (default: 24; on a GPU 300)")
+    parser.add_argument("--repeats", type=at_least(1), default=5)
     parser.add_argument("--no-reference", action="store_true", help="leave the reference loop out")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="everything, all single values included")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="everything, all single values included")
     parser.add_argument(
         "--quick", action="store_true", help="a smoke run: tiny networks and few steps, unless set; means nothing"
     )
@@ -69,8 +69,6 @@ def arguments(typed: Sequence[str] | None = None) -> argparse.Namespace:
         for name, value in small.items():
             if getattr(given, name) == parser.get_default(name):
                 setattr(given, name, value)
-    if (given.steps or 2) < 2 or given.repeats < 1 or given.batch < 1 or given.epoch < 1:
-        parser.error("--steps must be at least 2, --repeats, --batch and --epoch at least 1")
     # Whole batches only, so that every step has the same work.
     given.images = given.images // given.batch * given.batch
     if given.images < given.batch * (given.steps or 2):
@@ -90,7 +88,7 @@ def cases_of(given: argparse.Namespace, folder: str) -> list[Case]:
     reference = not given.no_reference
     cases = plan(given.pairs, given.methods, given.policies, variants, given.batch, given.override, reference=reference)
     for number, case in enumerate(cases):
-        (config,) = compose_command(case.overrides).runs
+        config = one_run(case.overrides)
         if config.recipe.batch_size != case.batch:
             raise ValueError(f"{case.name}: the batch size is set by --batch, not by an override")
         if not given.epoch <= config.recipe.epochs:
@@ -268,9 +266,9 @@ def main() -> int:
             for case in cases:
                 children[case.name] = case.start(given.images, given.data)
             result = measure(given, cases, children, load_before)
-        except ChildError as error:
+        except (ChildError, ConfigError) as error:
             print(error, file=sys.stderr)
-            return 1
+            return 2 if isinstance(error, ConfigError) else 1
         finally:
             for child in children.values():
                 child.close()
@@ -282,4 +280,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -22,12 +23,14 @@ from typing import Any
 
 import torch
 from bench_parts import measured
+from bench_parts.cases import one_run, pair_of
 from bench_parts.images import raw_images
 from bench_parts.measured import Project
 from bench_parts.tables import table
+from bench_parts.typed import at_least
 
 from rlkd_run.capture import recorder_for
-from rlkd_run.config.composition import compose_command
+from rlkd_run.cli import exit_code
 from rlkd_run.data.resident import RawImages
 from rlkd_run.device import describe, prepare
 from rlkd_run.models.features import Network
@@ -87,7 +90,7 @@ class Bench:
 
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
-        teacher, student = given.pair.split("-")
+        teacher, student = pair_of(given.pair)
         self.pair = (f"teacher={teacher}", f"student={student}", f"recipe.batch_size={given.batch}")
         self._kept: Kept | None = None
 
@@ -114,7 +117,7 @@ class Bench:
     def teacher_training(self, *overrides: str) -> Project:
         """The training of the pair's teacher."""
         project = self.project(*overrides)
-        (config,) = compose_command([*self.pair, *overrides]).runs
+        config = one_run([*self.pair, *overrides])
         network = Network(project.objective.teacher.model.requires_grad_(True), precision=config.runtime.precision)
         recorder = recorder_for(config.runtime, project.device)
         objective: Any = Supervised(network)
@@ -179,22 +182,24 @@ def same_images(count: int, options: Any, root: str | None) -> RawImages:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pair", default="resnet56-resnet20", metavar="TEACHER-STUDENT")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--images", type=int, default=49_984)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--batch", type=at_least(1), default=64)
+    parser.add_argument("--images", type=at_least(1), default=49_984)
+    parser.add_argument("--steps", type=at_least(2), default=100)
+    parser.add_argument("--repeats", type=at_least(1), default=3)
     parser.add_argument("--only", nargs="+", choices=("warm", "live", "cohort", "teacher", "answers"))
     parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=list(VARIANTS))
     given = parser.parse_args()
+    if given.images < given.batch * given.steps:
+        parser.error(f"--images {given.images} is less than --steps {given.steps} of --batch {given.batch}")
     given.fill = 4096 if torch.cuda.is_available() else 64
     return given
 
 
-def main() -> None:
+def main() -> int:
     given = arguments()
     measured.raw_images = same_images
     bench = Bench(given)
-    (config,) = compose_command([*bench.pair]).runs
+    config = one_run(bench.pair)
     device = describe(prepare(config.runtime))["device"]
     print(f"{device}, torch {torch.__version__}, {given.pair}, {given.steps} steps\n")
     head = ["", "ms a step", "least", "most", "kernels", "busy ms"]
@@ -215,7 +220,8 @@ def main() -> None:
     if "answers" in wanted:
         rows = [[one, f"{bench.answers(one):.0f}"] for one in PRECISION]
         print(f"Views a second\n\n{table(['', 'views'], rows)}", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

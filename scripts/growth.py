@@ -20,15 +20,15 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from bench_parts.cases import overrides_of
+from bench_parts.cases import one_run, overrides_of
 from bench_parts.child import Child, ChildError
 from bench_parts.tables import shown, spread, table
+from bench_parts.typed import at_least, new_file
 from bench_parts.where import in_words, load, where
 
-from rlkd_run.config.composition import compose_command
+from rlkd_run.cli import exit_code
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.errors import ConfigError
 
@@ -40,12 +40,14 @@ def arguments(typed: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pair", default="resnet56-resnet20", metavar="TEACHER-STUDENT")
     parser.add_argument("--policies", nargs="+", default=["fixed", "rlkd"])
     parser.add_argument("--override", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--batch", type=int, default=64, help="images a step (default: 64)")
-    parser.add_argument("--sizes", type=int, nargs="+", default=[2000, 5000, 10_000, 20_000, 50_000], help="in images")
-    parser.add_argument("--steps", type=int, default=24, help="a repeat and size (default: 24)")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=12, help="how many are run (default: 12)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="everything, all single values included")
+    parser.add_argument("--batch", type=at_least(1), default=64, help="images a step (default: 64)")
+    parser.add_argument(
+        "--sizes", type=at_least(1), nargs="+", default=[2000, 5000, 10_000, 20_000, 50_000], help="in images"
+    )
+    parser.add_argument("--steps", type=at_least(2), default=24, help="a repeat and size (default: 24)")
+    parser.add_argument("--repeats", type=at_least(1), default=5)
+    parser.add_argument("--epochs", type=at_least(2), default=12, help="how many are run (default: 12)")
+    parser.add_argument("--json", type=new_file, metavar="FILE", help="everything, all single values included")
     parser.add_argument("--quick", action="store_true", help="a smoke run: tiny networks and few steps, unless set")
     given = parser.parse_args(typed)
     if given.quick:
@@ -55,10 +57,10 @@ def arguments(typed: Sequence[str] | None = None) -> argparse.Namespace:
             if getattr(given, name) == parser.get_default(name):
                 setattr(given, name, value)
     given.sizes = sorted({size // given.batch * given.batch for size in given.sizes})
-    if given.steps < 2 or given.sizes[0] < max(given.steps, 2) * given.batch:
-        parser.error("--steps must be at least 2, and the least of --sizes must hold --steps of --batch")
-    if len(given.sizes) < 2 or given.repeats < 1 or given.epochs < 2:
-        parser.error("slopes need at least two --sizes, two --epochs and one of --repeats")
+    if given.sizes[0] < given.steps * given.batch:
+        parser.error("the least of --sizes must hold --steps of --batch")
+    if len(given.sizes) < 2:
+        parser.error("slopes need at least two --sizes")
     return given
 
 
@@ -164,7 +166,9 @@ def main() -> int:
         asked = {
             policy: overrides_of(given.pair, "kd", policy, given.batch, given.override) for policy in given.policies
         }
-        configs = {policy: compose_command(overrides).runs[0] for policy, overrides in asked.items()}
+        configs = {policy: one_run(overrides) for policy, overrides in asked.items()}
+        if any(config.recipe.batch_size != given.batch for config in configs.values()):
+            raise ValueError("the batch size is set by --batch, not by an override")
         numbers = {policy: epoch_numbers(given.epochs, config) for policy, config in configs.items()}
     except (ConfigError, ValueError) as error:
         print(error, file=sys.stderr)
@@ -177,9 +181,9 @@ def main() -> int:
         try:
             child.ready()
             policies[policy] = measure(given, child, numbers[policy])
-        except ChildError as error:
+        except (ChildError, ConfigError) as error:
             print(error, file=sys.stderr)
-            return 1
+            return 2 if isinstance(error, ConfigError) else 1
         finally:
             child.close()
         if not found:
@@ -196,4 +200,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

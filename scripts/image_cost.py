@@ -16,10 +16,14 @@ import time
 from collections.abc import Iterator
 from itertools import islice, repeat
 
+from bench_parts.cases import one_run
+from bench_parts.typed import at_least
+
 from rlkd_run import teachers
-from rlkd_run.config.composition import compose_command
+from rlkd_run.cli import exit_code
 from rlkd_run.data.dataset import TrainLoader
 from rlkd_run.device import prepare
+from rlkd_run.errors import ConfigError
 from rlkd_run.experiment import build, open_data
 from rlkd_run.protocol import Batch, MixPlan
 from rlkd_run.schedule import Schedule
@@ -54,22 +58,26 @@ def per_second(ends: list[float], batch_size: int) -> float:
     return batch_size * (len(ends) - 1) / (ends[-1] - ends[0])
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", metavar="FOLDER", help="with train/ and val/")
-    parser.add_argument("steps", metavar="STEPS", nargs="?", type=int, default=8, help="of a measurement; 8 by default")
-    parser.add_argument("repeats", metavar="REPEATS", nargs="?", type=int, default=3, help="of each; 3 by default")
+    parser.add_argument(
+        "steps", metavar="STEPS", nargs="?", type=at_least(2), default=8, help="of a measurement; 8 by default"
+    )
+    parser.add_argument(
+        "repeats", metavar="REPEATS", nargs="?", type=at_least(1), default=3, help="of each; 3 by default"
+    )
     parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="of the command, e.g. runtime.precision=bf16")
     given = parser.parse_args()
     folder, steps, repeats = given.folder, given.steps, given.repeats
     overrides = ["dataset=folder", f"dataset.root={folder}", *PAIR, *given.overrides]
-    (config,) = compose_command(overrides).runs
+    config = one_run(overrides)
     device = prepare(config.runtime)
     dataset = open_data(config, device)
     size = config.recipe.batch_size
     loader = dataset.train_batches(size, 0)
     if loader.steps_per_epoch < steps:
-        sys.exit(f"{folder} has {loader.num_images} training images: too few for {steps} steps of {size}.")
+        raise ConfigError(f"{folder} has {loader.num_images} training images: too few for {steps} steps of {size}.")
     objective = build(config, dataset, teachers.build(config, dataset, device), device)
     objective.answers = teacher_for(config, objective.teacher, loader, dataset)
     trainer = Trainer(objective, loader, Schedule.of(config.recipe), device)
@@ -102,7 +110,8 @@ def main() -> None:
         print(f"{name:<14} {statistics.median(values):8.1f} images/s  ({min(values):.1f} to {max(values):.1f})")
     limit = min(("loader alone", "step alone"), key=lambda name: statistics.median(found[name]))
     print(f"the limit is the {limit.split()[0]}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 
 import torch
+from bench_parts.typed import at_least
 from cost import make, ms_per_step
 
 import rlkd_run.config.builtin  # noqa: F401 - registers the names
+from rlkd_run.cli import exit_code
 from rlkd_run.config.registry import METHODS
 from rlkd_run.methods.base import Method
 
@@ -27,11 +30,13 @@ def own_parameters(method: Method) -> int:
     return sum(parameter.numel() for parameter in method.parameters() if parameter.requires_grad)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("steps", metavar="STEPS", nargs="?", type=int, default=8, help="of a measurement; 8 by default")
     parser.add_argument(
-        "repeats", metavar="REPEATS", nargs="?", type=int, default=5, help="of each method; 5 by default"
+        "steps", metavar="STEPS", nargs="?", type=at_least(1), default=8, help="of a measurement; 8 by default"
+    )
+    parser.add_argument(
+        "repeats", metavar="REPEATS", nargs="?", type=at_least(1), default=5, help="of each method; 5 by default"
     )
     given = parser.parse_args()
     steps, repeats = given.steps, given.repeats
@@ -51,7 +56,8 @@ def main() -> None:
         over = " ".join(f"{100 * (ratio - 1):+7.1f}" for ratio in (statistics.median(ratios), min(ratios), max(ratios)))
         own = own_parameters(projects[name].objective.method)
         print(f"{name:<12} {statistics.median(values):9.1f}  {over} %  {own:14,}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+from bench_parts.typed import at_least
+
 # The quickstart, ended by its first optimiser step.
 FIRST_STEP = """
 import os, sys
@@ -42,7 +44,7 @@ ENDS = {"first step of the quickstart": 7}  # exit codes; 0 or 2 elsewhere
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "repeats", metavar="REPEATS", nargs="?", type=int, default=7, help="of each command; 7 by default"
+        "repeats", metavar="REPEATS", nargs="?", type=at_least(1), default=7, help="of each command; 7 by default"
     )
     repeats = parser.parse_args().repeats
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}

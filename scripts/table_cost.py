@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from bench_parts.typed import at_least
+
 from rlkd_run.results.reported import method_order, pair_order
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -79,7 +81,9 @@ def measure(folder: Path, options: tuple[str, ...]) -> tuple[float, float]:
 def main() -> None:
     """Write the folders, measure every form, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folders", metavar="FOLDERS", nargs="?", type=int, default=500, help="how many; 500 by default")
+    parser.add_argument(
+        "folders", metavar="FOLDERS", nargs="?", type=at_least(1), default=500, help="how many; 500 by default"
+    )
     count = parser.parse_args().folders
     source, chance = template(), random.Random(0)
     result = json.loads((source / "result.json").read_text())

@@ -1,1 +1,1 @@
-"""The parts of scripts/bench.py and scripts/growth.py."""
+"""What the scripts that measure share."""

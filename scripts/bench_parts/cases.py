@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench_parts.child import Child
+from rlkd_run.config.composition import compose_command
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.errors import ConfigError
 
 WITH_REFERENCE = ("fixed", "rlkd")  # what the reference loop can do, with method=kd
 
@@ -61,15 +64,37 @@ class Case(NamedTuple):
         return Child("bench_parts.measured:Project", **shared, answers=self.answers)
 
 
+def one_run(overrides: Sequence[str]) -> RunConfig:
+    """The run that the overrides ask for.
+
+    Raises:
+        ConfigError: they are mistaken, or ask for several.
+    """
+    runs = compose_command(overrides).runs
+    if len(runs) != 1:
+        raise ConfigError(f"one run is measured at a time, and these overrides sweep over {len(runs)}.")
+    return runs[0]
+
+
+def pair_of(text: str) -> tuple[str, str]:
+    """Teacher and student of ``teacher-student``, whether or not the paper has the pair.
+
+    Raises:
+        ConfigError: it is not of this form.
+    """
+    teacher, dash, student = text.partition("-")
+    if not dash:
+        raise ConfigError(f"'{text}' is not a pair TEACHER-STUDENT, e.g. resnet56-resnet20")
+    return teacher, student
+
+
 def overrides_of(pair: str, method: str, policy: str, batch: int, common: Sequence[str]) -> tuple[str, ...]:
     """What `rlkd-run` would be told. A pair is ``teacher-student``, whether or not the paper has it.
 
     Raises:
-        ValueError: it is not.
+        ConfigError: it is not.
     """
-    teacher, dash, student = pair.partition("-")
-    if not dash:
-        raise ValueError(f"'{pair}' is not a pair TEACHER-STUDENT, e.g. resnet56-resnet20")
+    teacher, student = pair_of(pair)
     chosen = (f"teacher={teacher}", f"student={student}", f"method={method}", f"temperature={policy}")
     return (*chosen, f"recipe.batch_size={batch}", *common)
 

@@ -11,6 +11,8 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from rlkd_run.errors import ConfigError
+
 
 class ChildError(Exception):
     """What was asked of a child failed there; the message is its traceback."""
@@ -36,6 +38,7 @@ class Child:
 
         Raises:
             ChildError: it could not be.
+            ConfigError: for a mistake of the user's.
         """
         self._answer()
 
@@ -44,6 +47,7 @@ class Child:
 
         Raises:
             ChildError: it failed.
+            ConfigError: for a mistake of the user's.
         """
         self._connection.send((method, arguments))
         return self._answer()
@@ -58,12 +62,12 @@ class Child:
 
     def _answer(self) -> Any:
         try:
-            good, value = self._connection.recv()
+            kind, value = self._connection.recv()
         except EOFError:
             self._process.join()
             raise ChildError(f"a measured process ended with exit code {self._process.exitcode}") from None
-        if not good:
-            raise ChildError(value)
+        if kind is not None:
+            raise kind(value)
         return value
 
 
@@ -71,11 +75,13 @@ def _serve(connection: Connection, target: str, arguments: dict[str, Any]) -> No
     module, name = target.split(":")
     try:
         made = getattr(importlib.import_module(module), name)(**arguments)
-        connection.send((True, None))
+        connection.send((None, None))
         while True:
             method, values = connection.recv()
-            connection.send((True, getattr(made, method)(*values)))
+            connection.send((None, getattr(made, method)(*values)))
     except (EOFError, KeyboardInterrupt):  # the parent is done, or was stopped
         return
+    except ConfigError as error:
+        connection.send((ConfigError, error.problems))
     except Exception:  # noqa: BLE001 - whatever it is, the parent shall say it
-        connection.send((False, traceback.format_exc()))
+        connection.send((ChildError, traceback.format_exc()))
