@@ -5,8 +5,8 @@
 
 ResNet-56 -> ResNet-20, batch 64, images of CIFAR's shape (random: the cost does not depend on what they show). The
 kinds of epoch are interleaved and repeated, every second time in the opposite order; each RLKD time is divided by the
-fixed-T time of the same repeat. The last lines average over the 240-epoch schedule: 19 epochs of warm-up, 12 in which
-the agent learns (6 of them with mixed images), 209 in which it acts.
+fixed-T time of the same repeat. The last lines average over the schedule; by default that is 240 epochs: 19 of warm-up,
+12 in which the agent learns (6 of them with mixed images), 209 in which it acts.
 """
 
 from __future__ import annotations
@@ -15,59 +15,64 @@ import argparse
 import statistics
 import sys
 import time
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from bench_parts.cases import one_run
+from bench_parts.images import CLASSES
+from bench_parts.measured import Project
 from bench_parts.typed import at_least
 
-from rlkd_run import teachers
-from rlkd_run.capture import recorder_for
+from rlkd_run.agent import Agent
 from rlkd_run.cli import exit_code
-from rlkd_run.data.dataset import Loading
-from rlkd_run.data.resident import RawImages, ResidentDataset
-from rlkd_run.device import channels_last, describe, prepare
-from rlkd_run.experiment import build
-from rlkd_run.schedule import Schedule
-from rlkd_run.teacher_cache import teacher_for
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.device import describe
 from rlkd_run.training import Trainer
 
-CLASSES, BATCH = 100, 64
+PAIR = "pair=resnet56-resnet20"
+KINDS = {  # by whether the agent acts, learns, and does so on mixed images
+    (False, False, False): "RLKD, warm-up",
+    (True, False, False): "RLKD, agent acts",
+    (True, True, False): "RLKD, agent learns",
+    (True, True, True): "RLKD, agent learns on mixed images",
+}
+FIXED = "KD, fixed T"
 
 
 class Kind(NamedTuple):
-    """A kind of epoch: what runs, one epoch of its kind, and how many the 240-epoch schedule has."""
+    """A kind of epoch: what runs, one epoch of its kind, and how many the schedule has."""
 
     temperature: str
     epoch: int
     count: int
 
 
-KINDS = {
-    "KD, fixed T": Kind("fixed", 21, 0),
-    "RLKD, warm-up": Kind("rlkd", 19, 19),
-    "RLKD, agent acts": Kind("rlkd", 21, 209),
-    "RLKD, agent learns": Kind("rlkd", 220, 6),
-    "RLKD, agent learns on mixed images": Kind("rlkd", 20, 6),
-}
+def kinds_of(config: RunConfig) -> dict[str, Kind]:
+    """The kinds of epoch in a schedule, as its agent tells them."""
+    batch, epochs = config.recipe.batch_size, config.recipe.epochs
+    agent = Agent(
+        config.agent,
+        num_images=batch,
+        num_classes=CLASSES,
+        batch_size=batch,
+        steps_per_epoch=1,
+        epochs=epochs,
+        seed=0,
+        device=torch.device("cpu"),
+    )
+    found: dict[str, list[int]] = {name: [] for name in KINDS.values()}
+    for epoch in range(1, epochs + 1):
+        mixes = agent.begin_epoch(epoch) is not None
+        found[KINDS[agent.acting, agent.training, mixes]].append(epoch)
+    kinds = {name: Kind("rlkd", of[len(of) // 2], len(of)) for name, of in found.items() if of}
+    return {FIXED: Kind("fixed", (epochs + 1) // 2, 0), **kinds}
 
 
-def make(steps: int, *overrides: str) -> Trainer:
-    """A trainer of ResNet-56 -> ResNet-20 with `steps` steps an epoch."""
-    config = one_run(["pair=resnet56-resnet20", *overrides])
-    device = prepare(config.runtime)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (steps * BATCH, 32, 32, 3), dtype=torch.uint8, generator=generator)
-    labels = torch.arange(steps * BATCH) % CLASSES
-    raw = RawImages(images, labels, images[:CLASSES], labels[:CLASSES], [str(label) for label in range(CLASSES)])
-    loading = Loading(device, channels_last=channels_last(config.runtime, device))
-    dataset = ResidentDataset(replace(config.dataset), raw, loading)
-    objective = build(config, dataset, teachers.build(config, dataset, device), device)
-    loader = dataset.train_batches(BATCH, 0)
-    objective.answers = teacher_for(config, objective.teacher, loader, dataset)
-    recorder = recorder_for(config.runtime, device)
-    return Trainer(objective, loader, Schedule.of(config.recipe), device, recorder=recorder)
+def make(steps: int, *overrides: str) -> Project:
+    """A training of ResNet-56 -> ResNet-20 with `steps` steps an epoch."""
+    config = one_run([PAIR, *overrides])
+    aside = config.agent.probe_images if config.uses_agent and config.agent.reward == "probe" else 0
+    return Project([PAIR, *overrides], steps * config.recipe.batch_size + aside, None)
 
 
 def ms_per_step(trainer: Trainer, epoch: int) -> float:
@@ -76,6 +81,12 @@ def ms_per_step(trainer: Trainer, epoch: int) -> float:
     trainer.run_epoch(lambda: None)
     trainer.bad_step()  # waits for the device
     return (time.perf_counter() - began) / trainer.loader.steps_per_epoch * 1000
+
+
+def over(kinds: dict[str, Kind], ratios: dict[str, float]) -> float:
+    """How much longer than at a fixed temperature a step takes, in percent, as often as each kind of epoch comes."""
+    count = sum(kind.count for kind in kinds.values())
+    return 100 * (sum(kind.count * ratios[name] for name, kind in kinds.items()) / count - 1)
 
 
 def main() -> int:
@@ -89,18 +100,22 @@ def main() -> int:
     parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="of the command, e.g. runtime.precision=bf16")
     given = parser.parse_args()
     steps, repeats, overrides = given.steps, given.repeats, given.overrides
-    trainers = {name: make(steps, f"temperature={name}", *overrides) for name in ("fixed", "rlkd")}
+    config = one_run([PAIR, "temperature=rlkd", *overrides])
+    kinds = kinds_of(config)
+    projects = {name: make(steps, f"temperature={name}", *overrides) for name in ("fixed", "rlkd")}
+    trainers = {name: project.trainer for name, project in projects.items()}
     for temperature, trainer in trainers.items():  # warm up, and let every image have a score
         print(f"warm-up of {temperature}: {ms_per_step(trainer, 1):.1f} ms a step")
-    for kind in KINDS.values():
-        if trainers[kind.temperature].captures:  # each kind of step once, before the clock starts
+    for kind in kinds.values():
+        # Each kind of step once, before the clock starts; where answers are kept, its views.
+        if trainers[kind.temperature].captures or config.runtime.teacher_cache != "none":
             ms_per_step(trainers[kind.temperature], kind.epoch)
-    times: dict[str, list[float]] = {name: [] for name in KINDS}
+    times: dict[str, list[float]] = {name: [] for name in kinds}
     for repeat in range(repeats):
-        for name in list(KINDS)[:: 1 if repeat % 2 == 0 else -1]:  # nobody always comes first, or after the same one
-            times[name].append(ms_per_step(trainers[KINDS[name].temperature], KINDS[name].epoch))
-    base = times["KD, fixed T"]
-    ratios = {name: statistics.median(a / b for a, b in zip(times[name], base, strict=True)) for name in KINDS}
+        for name in list(kinds)[:: 1 if repeat % 2 == 0 else -1]:  # nobody always comes first, or after the same one
+            times[name].append(ms_per_step(trainers[kinds[name].temperature], kinds[name].epoch))
+    base = times[FIXED]
+    ratios = {name: statistics.median(a / b for a, b in zip(times[name], base, strict=True)) for name in kinds}
     print(
         f"\n{repeats} interleaved repeats of {steps} steps, {torch.get_num_threads()} threads, "
         f"torch {torch.__version__}"
@@ -114,10 +129,10 @@ def main() -> int:
             f"{name:<36} {statistics.median(values):9.{digits}f}  {min(values):7.{digits}f}  "
             f"{max(values):7.{digits}f}  {100 * (ratios[name] - 1):+11.1f} %"
         )
-    whole = sum(kind.count * ratios[name] for name, kind in KINDS.items()) / 240
-    learning = [name for name in KINDS if "learns" in name]
-    print(f"averaged over the 240-epoch schedule: {100 * (whole - 1):+.1f} %")
-    print(f"in agent-training epochs:             {100 * (statistics.mean(ratios[n] for n in learning) - 1):+.1f} %")
+    print(f"averaged over the {config.recipe.epochs}-epoch schedule: {over(kinds, ratios):+.1f} %")
+    learning = {name: kind for name, kind in kinds.items() if "learns" in name}
+    if learning:
+        print(f"in agent-training epochs:             {over(learning, ratios):+.1f} %")
     return 0
 
 

@@ -42,11 +42,11 @@ def main() -> int:
     steps, repeats = given.steps, given.repeats
     projects = {name: make(steps, f"method={name}", "temperature=fixed") for name in METHODS}
     for project in projects.values():
-        ms_per_step(project, EPOCH)
+        ms_per_step(project.trainer, EPOCH)
     times: dict[str, list[float]] = {name: [] for name in projects}
     for _ in range(repeats):
         for name, project in projects.items():
-            times[name].append(ms_per_step(project, EPOCH))
+            times[name].append(ms_per_step(project.trainer, EPOCH))
     print(
         f"{repeats} interleaved repeats of {steps} steps, {torch.get_num_threads()} threads, torch {torch.__version__}"
     )

@@ -194,6 +194,50 @@ def test_the_drift_of_agents_has_a_line_an_epoch(
         assert int(low) + int(high) <= 2
 
 
+@pytest.mark.parametrize(
+    ("overrides", "counts"),
+    [
+        ([], {"warm-up": 19, "agent acts": 209, "agent learns": 6, "agent learns on mixed images": 6}),
+        (
+            ["agent.warmup_epochs=40", "agent.train_every=10"],
+            {"warm-up": 39, "agent acts": 180, "agent learns": 12, "agent learns on mixed images": 9},
+        ),
+        (["agent.exploration.epochs=none"], {"warm-up": 19, "agent acts": 209, "agent learns": 12}),
+    ],
+)
+def test_the_agents_cost_is_told_for_the_kinds_of_epoch_that_its_schedule_has(
+    overrides: list[str], counts: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import cost
+    from bench_parts.cases import one_run
+
+    kinds = cost.kinds_of(one_run([cost.PAIR, "temperature=rlkd", *overrides]))
+    assert {name: kind.count for name, kind in kinds.items()} == {
+        cost.FIXED: 0,
+        **{f"RLKD, {name}": count for name, count in counts.items()},
+    }
+
+
+def test_the_agents_cost_is_measured_as_the_overrides_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import cost
+
+    from rlkd_run.models.features import Network
+
+    compiled: list[Network] = []
+    monkeypatch.setattr(Network, "compile", lambda network, *sizes: compiled.append(network))
+    monkeypatch.setattr(cost, "PAIR", "student=resnet8")
+    options = ("teacher=resnet8", "recipe.batch_size=8", "runtime.compile=all", "runtime.teacher_cache=lazy")
+    project = cost.make(2, "temperature=fixed", *options)
+    assert project.objective.student in compiled
+    assert cost.ms_per_step(project.trainer, 3) > 0
+    assert project.trainer.meter.images == 16
+    assert not list(Path().iterdir()), "kept answers go to a folder of their own"
+    project.objective.answers.close()
+    project._own.cleanup()
+
+
 def test_every_kind_of_step_on_a_gpu_has_its_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
