@@ -81,6 +81,8 @@ def main() -> int:
     objective = build(config, dataset, teachers.build(config, dataset, device), device)
     objective.answers = teacher_for(config, objective.teacher, loader, dataset)
     trainer = Trainer(objective, loader, Schedule.of(config.recipe), device)
+    if config.runtime.compile == "all":
+        objective.student.compile(size)
 
     def train(source: Source) -> float:
         trainer.loader = source  # type: ignore[assignment]

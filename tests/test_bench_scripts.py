@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from rlkd_run.errors import ConfigError
 
@@ -236,6 +237,31 @@ def test_the_agents_cost_is_measured_as_the_overrides_say(monkeypatch: pytest.Mo
     assert not list(Path().iterdir()), "kept answers go to a folder of their own"
     project.objective.answers.close()
     project._own.cleanup()
+
+
+def test_a_compiled_step_on_image_files_is_measured_compiled(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import image_cost
+
+    from rlkd_run.models.features import Network
+
+    for part in ("train", "val"):
+        for place in (Path(part, name) for name in "ab"):
+            place.mkdir(parents=True)
+            for number in range(4):
+                Image.new("RGB", (8, 8)).save(place / f"{number}.png")
+    compiled: list[Network] = []
+    monkeypatch.setattr(Network, "compile", lambda network, *sizes: compiled.append(network))
+    monkeypatch.setattr(image_cost, "PAIR", ["teacher=resnet14", "student=resnet8", "temperature=fixed"])
+    small = ["recipe.batch_size=2", "dataset.image_size=32", "runtime.num_workers=0", "runtime.compile=all"]
+    monkeypatch.setattr(sys, "argv", ["image_cost.py", ".", "2", "1", *small])
+    assert image_cost.main() == 0
+    assert len(compiled) == 2, "teacher and student"
+    told = capsys.readouterr().out
+    assert "resnet14 -> resnet8, 32 pixels, batch 2, cpu" in told
+    assert re.search(r"^the limit is the (loader|step)$", told, re.MULTILINE)
 
 
 def test_every_kind_of_step_on_a_gpu_has_its_table(
