@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 from rlkd_run.errors import ConfigError
@@ -145,6 +146,32 @@ def test_growth_is_told_by_slopes(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert [epoch["epoch"] for epoch in policy["epochs"]] == [21, 130, 239]
     assert all(epoch["resident_mib"] > 0 for epoch in policy["epochs"])
     assert policy["conclusion"]["time_over_sizes_percent"].keys() == SPREAD
+
+
+class Loop:
+    """Stands in for the reference loop: notes, epoch by epoch, whether an agent acts and learns."""
+
+    def __init__(self, *parts: Any) -> None:
+        *_, self.batch_size, self.agent, _ = parts
+        self.told: list[tuple[bool, bool]] = []
+
+    def run(self, steps: int, learns: bool) -> Iterator[None]:
+        self.told.append((self.agent is not None, learns))
+        return iter([None] * steps)
+
+
+def test_the_reference_loops_agent_acts_when_the_projects_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)  # and put back
+    import reference_loop
+    from bench_parts.measured import Reference
+
+    monkeypatch.setattr(reference_loop, "ReferenceLoop", Loop)
+    overrides = ["teacher=resnet8", "student=resnet8", "temperature=rlkd", "recipe.batch_size=4", "runtime.device=cpu"]
+    reference: Any = Reference(overrides, 8, None, agent=True)
+    for epoch in (19, 20, 21):
+        reference.train(2, epoch, lambda images: None)
+    assert reference.loop.told == [(False, False), (True, True), (True, False)]
 
 
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py") if "__main__" in path.read_text())

@@ -204,7 +204,7 @@ class Reference(Measured):
 
     Args:
         overrides, images, data: as `Project`; the batch size and the networks are taken from the overrides.
-        agent: whether an agent sets the temperatures.
+        agent: whether an agent sets the temperatures, from the epoch on in which the project's begins to act.
     """
 
     def __init__(self, overrides: list[str], images: int, data: str | None, agent: bool) -> None:
@@ -221,14 +221,15 @@ class Reference(Measured):
             build_model(role.source, role.model, len(raw.class_names)).to(self.device)
             for role in (config.teacher, config.student)
         )
-        self.train_every = config.agent.train_every
+        self.agent = InstanceAgent(self.device) if agent else None
+        self.acts_from, self.train_every = config.agent.warmup_epochs, config.agent.train_every
         self.loop = ReferenceLoop(
             teacher,
             student,
             raw.train_images.contiguous().numpy(),
             raw.train_labels.tolist(),
             config.recipe.batch_size,
-            InstanceAgent(self.device) if agent else None,
+            self.agent,
             self.device,
         )
 
@@ -238,6 +239,7 @@ class Reference(Measured):
 
     def train(self, number: int, epoch: int, after_step: Callable[[int], None]) -> None:
         """See `Measured`."""
+        self.loop.agent = self.agent if epoch >= self.acts_from else None
         for _ in self.loop.run(number, learns=epoch % self.train_every == 0):
             after_step(self.loop.batch_size)
 
