@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
 from rlkd_run.errors import ConfigError
 
@@ -220,75 +219,6 @@ def test_the_drift_of_agents_has_a_line_an_epoch(
         assert 2.5 < float(least) <= float(mean) <= float(most) < 4.5
         assert 0 <= float(share) <= 100
         assert int(low) + int(high) <= 2
-
-
-@pytest.mark.parametrize(
-    ("overrides", "counts"),
-    [
-        ([], {"warm-up": 19, "agent acts": 209, "agent learns": 6, "agent learns on mixed images": 6}),
-        (
-            ["agent.warmup_epochs=40", "agent.train_every=10"],
-            {"warm-up": 39, "agent acts": 180, "agent learns": 12, "agent learns on mixed images": 9},
-        ),
-        (["agent.exploration.epochs=none"], {"warm-up": 19, "agent acts": 209, "agent learns": 12}),
-    ],
-)
-def test_the_agents_cost_is_told_for_the_kinds_of_epoch_that_its_schedule_has(
-    overrides: list[str], counts: dict[str, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import cost
-    from bench_parts.cases import one_run
-
-    kinds = cost.kinds_of(one_run([cost.PAIR, "temperature=rlkd", *overrides]))
-    assert {name: kind.count for name, kind in kinds.items()} == {
-        cost.FIXED: 0,
-        **{f"RLKD, {name}": count for name, count in counts.items()},
-    }
-
-
-def test_the_agents_cost_is_measured_as_the_overrides_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import cost
-
-    from rlkd_run.models.features import Network
-
-    compiled: list[Network] = []
-    monkeypatch.setattr(Network, "compile", lambda network, *sizes: compiled.append(network))
-    monkeypatch.setattr(cost, "PAIR", "student=resnet8")
-    options = ("teacher=resnet8", "recipe.batch_size=8", "runtime.compile=all", "runtime.teacher_cache=lazy")
-    project = cost.make(2, "temperature=fixed", *options)
-    assert project.objective.student in compiled
-    assert cost.ms_per_step(project.trainer, 3) > 0
-    assert project.trainer.meter.images == 16
-    assert not list(Path().iterdir()), "kept answers go to a folder of their own"
-    project.objective.answers.close()
-    project._own.cleanup()
-
-
-def test_a_compiled_step_on_image_files_is_measured_compiled(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import image_cost
-
-    from rlkd_run.models.features import Network
-
-    for part in ("train", "val"):
-        for place in (Path(part, name) for name in "ab"):
-            place.mkdir(parents=True)
-            for number in range(4):
-                Image.new("RGB", (8, 8)).save(place / f"{number}.png")
-    compiled: list[Network] = []
-    monkeypatch.setattr(Network, "compile", lambda network, *sizes: compiled.append(network))
-    monkeypatch.setattr(image_cost, "PAIR", ["teacher=resnet14", "student=resnet8", "temperature=fixed"])
-    small = ["recipe.batch_size=2", "dataset.image_size=32", "runtime.num_workers=0", "runtime.compile=all"]
-    monkeypatch.setattr(sys, "argv", ["image_cost.py", ".", "2", "1", *small])
-    assert image_cost.main() == 0
-    assert len(compiled) == 2, "teacher and student"
-    told = capsys.readouterr().out
-    assert "resnet14 -> resnet8, 32 pixels, batch 2, cpu" in told
-    assert re.search(r"^the limit is the (loader|step)$", told, re.MULTILINE)
 
 
 def test_every_kind_of_step_on_a_gpu_has_its_table(
