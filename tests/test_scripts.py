@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -100,3 +102,26 @@ def test_the_zoo_takes_no_teacher_that_its_cards_command_would_not_train(monkeyp
     with pytest.raises(ConfigError, match="not the teacher that `rlkd-run task=train_teacher dataset=cifar100 "):
         add_to_zoo.main()
     assert not Path("zoo").exists()
+
+
+def test_an_environment_whose_making_was_interrupted_is_made_anew() -> None:
+    def program(path: str, text: str) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(f"#!/bin/sh\n{text}\n")
+        Path(path).chmod(0o755)
+
+    Path("scripts").mkdir()
+    shutil.copy(SCRIPTS / "_environment", "scripts")
+    shutil.copy(ROOT / "pyproject.toml", ".")
+    program(".venv/bin/python", "echo No module named pip >&2; exit 1")
+    program("whole", "exit 0")
+    program("path/python3.13", "[ $1 = -c ] || { cp whole .venv/bin/python; cp whole .venv/bin/pip; }")
+    path = os.pathsep.join([str(Path("path").resolve()), os.environ["PATH"]])
+    command = ["bash", "-c", ". scripts/_environment"]
+    first, second = (
+        subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True) for _ in range(2)
+    )
+    assert first.returncode == 0, first.stderr
+    assert "making .venv" in first.stdout
+    assert second.returncode == 0
+    assert not second.stdout, "what is there stays"
