@@ -184,7 +184,7 @@ def _score(model: nn.Module, dataset: Dataset, config: RunConfig, device: torch.
 def _write_onnx(student: nn.Module, shape: Sequence[int], path: Path) -> None:
     """ONNX with a free batch size; input ``images`` normalised as the card says, output ``logits``."""
     try:
-        import onnx  # noqa: F401
+        import onnx
         import onnxscript
     except ModuleNotFoundError as error:
         raise ConfigError(f"task.onnx=true needs the package {error.name}: pip install 'rlkd-run[onnx]'.") from error
@@ -200,11 +200,14 @@ def _write_onnx(student: nn.Module, shape: Sequence[int], path: Path) -> None:
             dynamo=True,
             verbose=False,
         )
-    except torch.onnx.OnnxExporterError as error:  # torch 2.6 with an onnxscript of later years, for one
+        assert program is not None
+        with writing(str(path)):
+            program.save(path)
+    # The exporter's own error (torch 2.6 with an onnxscript of later years), or one of onnxscript's passes or its
+    # writer, which torch does not wrap (onnxscript 0.2 with protobuf 7, for one): all are of this type.
+    except RuntimeError as error:
         raise RunError(
             f"torch {torch.__version__} could not translate the student to ONNX with onnxscript "
-            f"{onnxscript.__version__} (a newer torch usually helps); weights and card are written to {path.parent}."
+            f"{onnxscript.__version__} and onnx {onnx.__version__} (newer versions of all three usually help); weights "
+            f"and card are written to {path.parent}."
         ) from error
-    assert program is not None
-    with writing(str(path)):
-        program.save(path)

@@ -259,12 +259,24 @@ def test_onnx_gives_the_same_logits(rlkd_run: Callable[..., Ended], recwarn: pyt
     assert torch.allclose(torch.from_numpy(logits), model(images), atol=1e-4)
 
 
+class SerdeError(RuntimeError):
+    """As onnxscript raises where protobuf cannot write what torch translated."""
+
+
+class Unwritable:
+    def save(self, path: Path) -> None:
+        raise SerdeError("Expected an int, got a boolean\nand a page more")
+
+
+@pytest.mark.parametrize("while_saving", [False, True])
 def test_an_exporter_that_gives_up_is_a_sentence(
-    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    while_saving: bool, rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxscript")
 
-    def gives_up(*arguments: Any, **options: Any) -> None:
+    def gives_up(*arguments: Any, **options: Any) -> Unwritable:
+        if while_saving:
+            return Unwritable()
         raise torch.onnx.OnnxExporterError("no such operator\nand a page more")
 
     rlkd_run(*TINY)
