@@ -31,7 +31,8 @@ def built(kind: Any, base: type[T], options: Any, setting: Any) -> T:
         options, setting: what it is built from.
 
     Raises:
-        ConfigError: it is no such class, does not take the two arguments, or is a module that was not set up.
+        ConfigError: it is no such class, it or a method of it takes other arguments than it is given, or it is a module
+            that was not set up.
     """
     if not isinstance(kind, type) or not issubclass(kind, base):
         name = name_of(kind) if isinstance(kind, type) else repr(kind)
@@ -41,6 +42,7 @@ def built(kind: Any, base: type[T], options: Any, setting: Any) -> T:
         inspect.signature(kind).bind(options, setting)
     except TypeError as error:
         raise ConfigError(f"{name_of(kind)}.__init__ must take (self, options, setting): {error}.") from error
+    _check_signatures(kind, base)
     not_set_up = f"{name_of(kind)}.__init__ must call super().__init__() before anything else."
     try:
         made = make(options, setting)
@@ -51,6 +53,19 @@ def built(kind: Any, base: type[T], options: Any, setting: Any) -> T:
     if isinstance(made, nn.Module) and "_modules" not in vars(made):
         raise ConfigError(not_set_up)
     return made
+
+
+def _check_signatures(kind: type, base: type) -> None:
+    """Whether what a class has in place of its base's methods can be called as those are, i.e. by position."""
+    for name, original in vars(base).items():
+        own = getattr(kind, name)
+        if name == "__init__" or own is original or not inspect.isfunction(original) or not inspect.isfunction(own):
+            continue
+        arguments = list(inspect.signature(original).parameters)
+        try:
+            inspect.signature(own).bind(*arguments)
+        except TypeError as error:
+            raise ConfigError(f"{name_of(kind)}.{name} must take ({', '.join(arguments)}): {error}.") from error
 
 
 def check_temperatures(policy: object, given: Any, size: int) -> Temperatures:

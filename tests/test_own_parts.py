@@ -150,9 +150,24 @@ class NotSetUpYet(Method):
         super().__init__()
 
 
+class WithoutEpoch(Method):
+    def forward(self, student: Any, teacher: Any, batch: Any, temperatures: Any) -> dict[str, Tensor]:  # type: ignore
+        return {"ce": cross_entropy(student.logits, batch)}
+
+
+class WithoutFeedback(Own):
+    def observe(self) -> None:  # type: ignore
+        """Called after the update."""
+
+
 @pytest.mark.parametrize(
     ("kinds", "sentence"),
     [
+        (
+            {"method": WithoutEpoch},
+            "WithoutEpoch.forward must take (self, student, teacher, batch, temperatures, epoch): too many positional",
+        ),
+        ({"policy": WithoutFeedback}, "WithoutFeedback.observe must take (self, feedback): too many positional"),
         ({"policy": WithoutSetting}, "WithoutSetting.__init__ must take (self, options, setting): too many positional"),
         ({"method": NoMethod}, "NoMethod must be a subclass of rlkd_run.methods.base.Method."),
         ({"method": NotSetUp}, "NotSetUp.__init__ must call super().__init__() before anything else."),
