@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -273,6 +274,11 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # A mistake in a yaml file, or in Hydra's own keys: the library's first line says which.
         raise ConfigError(f"The configuration does not compose: {str(error).strip().splitlines()[0]}") from error
+    except yaml.YAMLError as error:
+        told = " ".join(str(error).split())  # of a character that no yaml may hold, with its file
+        if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+            told = f"{error.problem_mark.name}, line {error.problem_mark.line + 1}: {error.problem}"
+        raise ConfigError(f"The configuration does not compose: {told}") from error
 
 
 def _composer(fixed: Sequence[str]) -> Callable[[Sequence[str]], DictConfig]:

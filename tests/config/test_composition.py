@@ -317,6 +317,19 @@ def test_own_yaml_files_are_found_and_named(tmp_path: Path) -> None:
     assert problems_of(config_dirs=["nowhere"])[0] == "--config-dir nowhere is not a folder."
 
 
+def test_a_yaml_file_that_is_none_is_named_with_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "recipe/short.yaml"
+    file.parent.mkdir()
+    file.write_text("epochs: 7\nmilestones: [3,\n")
+    (problem,) = problems_of("recipe=short", config_dirs=[str(tmp_path)])
+    assert problem.startswith(f"The configuration does not compose: {file}, line 3: ")
+    file.write_text("epochs: 7\n\x07")
+    (problem,) = problems_of("recipe=short", config_dirs=[str(tmp_path)])
+    assert problem.startswith("The configuration does not compose: ")
+    assert str(file) in problem
+    assert "\n" not in problem
+
+
 def test_a_plugin_that_is_missing_is_named() -> None:
     assert problems_of(plugins=["no_such_module"]) == [
         "--plugin no_such_module: no module named no_such_module; is its folder on PYTHONPATH?"
