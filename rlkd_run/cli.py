@@ -69,7 +69,8 @@ def _run(arguments: list[str]) -> int:
         raise ConfigError(
             f"{unknown[0]} is not a flag; options are set without dashes, KEY=VALUE, e.g. recipe.epochs=10."
         )
-    from rlkd_run.config.composition import compose_command, config_folder
+    from rlkd_run.config.composition import compose_command
+    from rlkd_run.config.shipped import config_folder
 
     if options.help:
         print(help_page([config_folder(), *([Path(options.config_dir)] if options.config_dir else [])]))
@@ -110,7 +111,8 @@ def _leave_to_hydra(arguments: list[str]) -> int:
     """Hydra's help, its facts about itself and completion are its own."""
     import hydra
 
-    from rlkd_run.config.composition import config_folder, register_resolvers
+    from rlkd_run.config.composition import register_resolvers
+    from rlkd_run.config.shipped import config_folder
 
     register_resolvers()
     previous, sys.argv = sys.argv, ["rlkd-run", *arguments]

@@ -6,9 +6,10 @@ import dataclasses
 import functools
 from typing import Any
 
-from rlkd_run.config.composition import compose_one, config_folder
+from rlkd_run.config.composition import compose_one
 from rlkd_run.config.identity import relevant
 from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.config.shipped import config_folder
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.settings import flatten
 

@@ -53,3 +53,8 @@ def about(key: str) -> Iterator[None]:
         yield
     except ConfigError as error:
         raise ConfigError(f"{key}: {problem}" for problem in error.problems) from error
+
+
+def in_a_line(error: BaseException) -> str:
+    """The first line of what an error says, without its full stop."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -10,6 +10,8 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
+from rlkd_run.errors import in_a_line
+
 _FULL_ERROR = "HYDRA_FULL_ERROR"
 _FOR_GOOD = ("CANCELLED", "TIMEOUT", "DEADLINE")
 
@@ -82,8 +84,3 @@ def _patient_submitit(ended: list[int]) -> Iterator[None]:
 
 def _has_failed(found: Any) -> bool:
     return isinstance(found, JobReturn) and found.status is JobStatus.FAILED
-
-
-def in_a_line(error: BaseException) -> str:
-    """The first line of what an error says, without its full stop."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

@@ -12,8 +12,9 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from rlkd_run.config.composition import _compose, _hydra, config_folder, register_resolvers
+from rlkd_run.config.composition import _compose, _hydra, register_resolvers
 from rlkd_run.config.runconfig import GROUPS, RunConfig
+from rlkd_run.config.shipped import config_folder
 from rlkd_run.config.validate import contradictions
 
 

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -46,14 +45,9 @@ from rlkd_run.config.overrides import (
 from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.search import Dimension, Search, Setting, listed_values, settled
+from rlkd_run.config.shipped import config_folder
 from rlkd_run.config.validate import contradictions
 from rlkd_run.errors import ConfigError
-
-
-def config_folder() -> Path:
-    """The yaml files: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).resolve().parent.parent / "conf"
-    return inside if inside.is_dir() else inside.parent.parent / "conf"
 
 
 @dataclass(frozen=True)

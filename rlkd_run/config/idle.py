@@ -61,12 +61,9 @@ def _identity(config: RunConfig) -> str:
 
 
 def _plays_no_part(key: str, config: RunConfig) -> bool:
-    """Whether an option that can change results in general, or every one of a preset, changes none of this run's."""
-    if key in CHOICE_GROUPS:
-        if not hasattr(config, key) or hasattr(getattr(config, key), "name"):
-            return False  # a pair or an experiment, whose options are other groups'; or what chooses a class
-        options = dataclasses.fields(getattr(config, key))
-        return all(_plays_no_part(f"{key}.{option.name}", config) for option in options)
+    """Whether an option that can change results in general, or the agent, changes none of this run's."""
+    if key in CHOICE_GROUPS:  # of which but one choose what every command has, such as a student
+        return key == "agent" and not config.uses_agent
     field = _declared(key, config)
     # A name chooses the class of its group's options: no other will do.
     if field is None or field.name == "name" or not field.metadata.get("identity", True):

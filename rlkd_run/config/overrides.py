@@ -18,6 +18,7 @@ from rlkd_run.config.quoting import as_text, how_to_type, is_path_with_comma
 from rlkd_run.config.registry import Entry
 from rlkd_run.config.run import INSPECTIONS
 from rlkd_run.config.runconfig import GROUPS, REGISTRIES
+from rlkd_run.config.shipped import hidden
 from rlkd_run.errors import ConfigError
 
 OPTIONAL_GROUPS = ("pair", "experiment")
@@ -93,6 +94,11 @@ def search_path(overrides: Sequence[Override], config_dirs: Sequence[str], probl
         if is_searchpath(override):
             value = override.value()
             paths.extend(str(path) for path in (value if isinstance(value, list) else [value]))
+    for path in paths:
+        problems.extend(
+            f"{unread} would not be read, because rlkd-run has a yaml file of that name; give yours another."
+            for unread in hidden(Path(path.removeprefix("file://")))
+        )
     return [f"hydra.searchpath={paths}"] if paths else []
 
 

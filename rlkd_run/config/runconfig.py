@@ -152,6 +152,9 @@ def _build_group(group: str, values: Any, problems: Problems, plugin: str) -> An
     if options is None:
         registry = REGISTRIES[group]
         name = values.get("name") if isinstance(values, Mapping) else None
+        if name is None:
+            problems.add(f"{group}.name must be set.", malformed=True)
+            return None
         if name not in registry:
             problems.add(
                 f"{group}.name={name} is not registered (--plugin {plugin} may be missing); "

@@ -12,11 +12,12 @@ from composed import composed
 
 from rlkd_run.config import composition
 from rlkd_run.config.composition import _compose as compose
-from rlkd_run.config.composition import compose_command, config_folder
+from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import run_hash
 from rlkd_run.config.methods import KDOptions
 from rlkd_run.config.registry import Entry
 from rlkd_run.config.runconfig import GROUPS, RunConfig
+from rlkd_run.config.shipped import config_folder
 from rlkd_run.errors import ConfigError
 from rlkd_run.results.reported import reported
 
@@ -315,6 +316,17 @@ def test_own_yaml_files_are_found_and_named(tmp_path: Path) -> None:
         "recipe=shrt", config_dirs=[str(folder.parent)]
     )
     assert problems_of(config_dirs=["nowhere"])[0] == "--config-dir nowhere is not a folder."
+
+
+def test_own_yaml_files_that_the_shipped_ones_hide_are_refused(tmp_path: Path) -> None:
+    recipes = tmp_path / "recipe"
+    recipes.mkdir()
+    (recipes / "cifar.yaml").write_bytes((config_folder() / "recipe/cifar.yaml").read_bytes())
+    assert compose_command(["recipe=cifar"], config_dirs=[str(tmp_path)]).runs[0].recipe.epochs == 240
+    (recipes / "cifar.yaml").write_text("epochs: 5\n")
+    for own in ({"config_dirs": [str(tmp_path)]}, {"overrides": [f"hydra.searchpath=[file://{tmp_path}]"]}):
+        (problem,) = problems_of("recipe=cifar", *own.pop("overrides", []), **own)
+        assert problem.startswith(f"{recipes / 'cifar.yaml'} would not be read")
 
 
 def test_a_yaml_file_that_is_none_is_named_with_the_line(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def test_all_problems_at_once() -> None:
         (["dataset.pad=1000000000"], "dataset.pad must be at most 1024, not 1000000000."),
         (["runtime.num_threads=1000000000"], "runtime.num_threads must be at most 4096, not 1000000000."),
         (["agent.train_every=0"], "agent.train_every must be at least 1, not 0."),
+        (["~method.name"], "method.name must be set."),
         (["method.name=[kd]"], "method.name=['kd'] is not registered (--plugin MODULE may be missing); "),
         (
             ["agent=official_code", "agent.rollout_steps=4"],

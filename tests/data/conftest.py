@@ -12,8 +12,8 @@ import torch
 import yaml
 from PIL import Image
 
-from rlkd_run.config.composition import config_folder
 from rlkd_run.config.registry import DATASETS
+from rlkd_run.config.shipped import config_folder
 from rlkd_run.data.dataset import Dataset, Loading, open_dataset
 from rlkd_run.data.resident import RawImages, ResidentDataset
 from rlkd_run.protocol import Batch

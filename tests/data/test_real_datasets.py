@@ -12,8 +12,8 @@ import yaml
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from rlkd_run.config.composition import config_folder
 from rlkd_run.config.datasets import DatasetOptions
+from rlkd_run.config.shipped import config_folder
 from rlkd_run.data.archives import CIFAR100
 from rlkd_run.data.cifar import read_archive
 from rlkd_run.data.dataset import Dataset, Loading, open_dataset
