@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from rlkd_run.errors import ConfigError
@@ -96,7 +97,7 @@ def check_parts(method: object, given: Any) -> dict[str, Tensor]:
     """What a method gave for a mini-batch.
 
     Raises:
-        ConfigError: it is not a dict of 0-dim tensors.
+        ConfigError: it is not a dict of 0-dim tensors, or none of them depends on what is trained.
     """
     if not isinstance(given, dict) or not given:
         raise ConfigError(f"{_gives_parts(method)}, and returned {_described(given)}.")
@@ -104,6 +105,11 @@ def check_parts(method: object, given: Any) -> dict[str, Tensor]:
         if not isinstance(part, Tensor) or part.dim():
             hint = "; its mean over the batch, say, is 0-dim" if isinstance(part, Tensor) else ""
             raise ConfigError(f"{_gives_parts(method)}, and returned {_described(part)} as '{name}'{hint}.")
+    if torch.is_grad_enabled() and not any(part.requires_grad for part in given.values()):
+        raise ConfigError(
+            f"{_gives_parts(method)}, and none of these depends on the student: {', '.join(map(str, given))}; detach() "
+            "cuts a loss off from it."
+        )
     return given
 
 

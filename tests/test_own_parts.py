@@ -116,6 +116,10 @@ ONE = torch.ones(())
         ({"method": method_that_gives(lambda u, *_: {"kl": u.logits.mean(1)})}, "a tensor of shape [16] as 'kl'"),
         ({"method": method_that_gives(lambda *_: {"kl": 0.0})}, "a value of type float as 'kl'"),
         ({"method": method_that_gives(lambda *_: {})}, "returned an empty dict"),
+        (
+            {"method": method_that_gives(lambda u, *_: {"ce": u.logits.detach().mean(), "kl": ONE})},
+            "none of these depends on the student: ce, kl;",
+        ),
     ],
 )
 def test_a_breach_of_the_contract_is_one_sentence(

@@ -64,6 +64,6 @@ def _check_fit(network: nn.Module, model: str, num_classes: int, image_size: tup
     try:
         logits = dry_run(network, (3, *image_size), network)
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise ConfigError(misfit(model, image_size)) from error
+        raise ConfigError(misfit(model, image_size, error)) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != (1, num_classes):
         raise ConfigError(f"{model} does not answer an image with {num_classes} logits; choose another model")

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from difflib import get_close_matches
 
+from rlkd_run.errors import in_a_line
 from rlkd_run.models.names import ZOO_NAMES
 
 
-def misfit(model: str, image_size: tuple[int, int]) -> str:
-    """Say that a network does not fit images of (height, width)."""
+def misfit(model: str, image_size: tuple[int, int], error: Exception) -> str:
+    """Say that a network does not fit images of (height, width), and what it said itself."""
     size = "x".join(map(str, image_size))
-    return f"{model} cannot take images of {size} pixels; choose another model, or a data set with larger images"
+    return (
+        f"{model} cannot take images of {size} pixels ({in_a_line(error)}); choose another model, or a data set with "
+        "larger images"
+    )
 
 
 def nearest_names(name: str, names: Collection[str]) -> str:

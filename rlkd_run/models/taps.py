@@ -54,7 +54,13 @@ def map_taps(model: nn.Module) -> tuple[Tap, ...]:
         last = getattr(model, "output_fmt", "NCHW") == "NHWC"
         taps = tuple(_timm_tap(entry, last) for entry in _timm_entries(model))
     known = {name for name, _ in model.named_modules()}
-    if not taps or any(tap.module not in known for tap in taps):
+    unknown = [tap.module for tap in taps if tap.module not in known]
+    if unknown:
+        raise ConfigError(
+            f"{model_name(model)} says that its feature maps are in {', '.join(map(repr, unknown))}, and has no module "
+            "of that name"
+        )
+    if not taps:
         raise ConfigError(
             f"{model_name(model)} does not say where its feature maps are (in `map_modules`, or timm's "
             "`feature_info`), so a method that compares maps needs another model"

@@ -43,5 +43,5 @@ def from_timm(model: str, num_classes: int, pretrained: bool, image_size: tuple[
     except (RuntimeError, TypeError, AssertionError, ValueError) as error:
         if not options:
             raise
-        raise ConfigError(misfit(model, options["img_size"])) from error
+        raise ConfigError(misfit(model, options["img_size"], error)) from error
     return network

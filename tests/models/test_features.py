@@ -260,9 +260,15 @@ def test_networks_of_third_parties() -> None:
     assert network.penultimate_width == 4
 
 
-@pytest.mark.parametrize("kind", [Plain, Mistaken])
-def test_networks_that_do_not_say_where_their_features_are(kind: type[nn.Module]) -> None:
-    with pytest.raises(ConfigError, match=r"does not say where its feature maps are \(in `map_modules`"):
+@pytest.mark.parametrize(
+    ("kind", "problem"),
+    [
+        (Plain, r"does not say where its feature maps are \(in `map_modules`"),
+        (Mistaken, "says that its feature maps are in 'stem', and has no module of that name"),
+    ],
+)
+def test_networks_that_do_not_say_where_their_features_are(kind: type[nn.Module], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
         Network(kind(), Needs(maps=True))
     with pytest.raises(ConfigError, match="does not end in one linear layer"):
         Network(kind(), Needs(penultimate=True))

@@ -104,7 +104,7 @@ def test_published_weights_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_images_that_a_model_cannot_take() -> None:
     assert "8x8" in refusal("timm", "vit_tiny_patch16_224", 10, image_size=(8, 8))
-    assert "4x4" in refusal("zoo", "vgg8", 10, image_size=(4, 4))
+    assert "4x4 pixels (Given input size: " in refusal("zoo", "vgg8", 10, image_size=(4, 4))
 
 
 def test_models_of_one_fixed_size(monkeypatch: pytest.MonkeyPatch) -> None:
