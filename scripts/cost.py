@@ -71,8 +71,7 @@ def kinds_of(config: RunConfig) -> dict[str, Kind]:
 def make(steps: int, *overrides: str) -> Project:
     """A training of ResNet-56 -> ResNet-20 with `steps` steps an epoch."""
     config = one_run([PAIR, *overrides])
-    aside = config.agent.probe_images if config.uses_agent and config.agent.reward == "probe" else 0
-    return Project([PAIR, *overrides], steps * config.recipe.batch_size + aside, None)
+    return Project([PAIR, *overrides], steps * config.recipe.batch_size + config.probe_images, None)
 
 
 def ms_per_step(trainer: Trainer, epoch: int) -> float:
