@@ -57,14 +57,18 @@ def built(kind: Any, base: type[T], options: Any, setting: Any) -> T:
 
 
 def _check_signatures(kind: type, base: type) -> None:
-    """Whether what a class has in place of its base's methods can be called as those are, i.e. by position."""
+    """Whether what a class has in place of its base's methods can be called as those are, i.e. by position.
+
+    Only plain functions are looked at, as they are called: what `functools.wraps` says of a decorated one is how the
+    function inside is called, and a static one is not given the instance.
+    """
     for name, original in vars(base).items():
-        own = getattr(kind, name)
+        own = inspect.getattr_static(kind, name)
         if name == "__init__" or own is original or not inspect.isfunction(original) or not inspect.isfunction(own):
             continue
         arguments = list(inspect.signature(original).parameters)
         try:
-            inspect.signature(own).bind(*arguments)
+            inspect.signature(own, follow_wrapped=False).bind(*arguments)
         except TypeError as error:
             raise ConfigError(f"{name_of(kind)}.{name} must take ({', '.join(arguments)}): {error}.") from error
 

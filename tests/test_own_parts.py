@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -183,6 +184,36 @@ def test_a_class_that_cannot_be_built_is_one_sentence(
 ) -> None:
     with pytest.raises(ConfigError, match=re.escape(f"{__name__}.{sentence}")):
         trainer_of(**kinds)
+
+
+def with_labels(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def called(self: Any, student: Any, teacher: Any, batch: Any, temperatures: Any, epoch: int) -> Any:
+        return function(self, student, batch)
+
+    return called
+
+
+class Decorated(Method):
+    def __init__(self, options: Any, setting: Any) -> None:
+        super().__init__()
+
+    @with_labels
+    def forward(self, student: Any, batch: Any) -> dict[str, Tensor]:
+        return {"ce": cross_entropy(student.logits, batch)}
+
+
+class Static(Policy):
+    def __init__(self, options: Any, setting: Any) -> None:
+        pass
+
+    @staticmethod
+    def temperatures(observation: Observation) -> Temperatures:  # type: ignore[override]
+        return Temperatures.equal(ONE)
+
+
+def test_what_can_be_called_as_its_base_is_taken(trainer_of: Callable[..., Trainer]) -> None:
+    run_until(trainer_of(method=Decorated, policy=Static), 0, 1)
 
 
 @pytest.mark.parametrize(
