@@ -87,7 +87,7 @@ def distillation(
         raise ConfigError(f"agent.reward=probe: dataset={config.dataset.name} sets no probe images aside.")
     # Everything is put together before a teacher is trained, so that a mistake costs no teacher.
     teaching = taught_by(config)
-    teacher = common.once("network", lambda: teachers.build(teaching, dataset, device))
+    teacher = common.once("network", lambda: teachers.build(teaching, dataset, device, set_aside=config.probe_images))
     objective = build(config, dataset, teacher, device)
     check_place(teaching, objective.teacher.needs)
     # And its folder is taken before a teacher is waited for, so that the same command typed twice is refused at once.

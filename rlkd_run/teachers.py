@@ -62,10 +62,20 @@ class Origin(NamedTuple):
     sha256: str | None
 
 
-def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Module:
+def build(config: RunConfig, dataset: Dataset, device: torch.device, *, set_aside: int = 0) -> nn.Module:
     """The teacher's network, with timm's weights if they are needed, else with fresh ones that depend on its seed only.
 
     They are not needed where training has started from them before: what came of it is there.
+
+    Args:
+        config: of the run that it teaches in.
+        dataset: gives classes, size and number of the images.
+        device: where.
+        set_aside: training images that `dataset` lacks and the teacher would learn from all the same.
+
+    Raises:
+        ConfigError: there is no such network, it does not fit the images, or it has to be trained and cannot be with
+            this batch size.
     """
 
     def network(*, pretrained: bool) -> nn.Module:
@@ -88,8 +98,8 @@ def build(config: RunConfig, dataset: Dataset, device: torch.device) -> nn.Modul
     elif config.teacher.checkpoint is not None:
         own = stated_normalisation(config.teacher.checkpoint)
     if not trained and not is_published(config, model, dataset):
-        batch_size = teacher_recipe(config).batch_size
-        check_last_batch("teacher", config.teacher.model, model, dataset.image_shape, dataset.num_train, batch_size)
+        batch_size, num_images = teacher_recipe(config).batch_size, dataset.num_train + set_aside
+        check_last_batch("teacher", config.teacher.model, model, dataset.image_shape, num_images, batch_size)
     model = normalised(model, dataset.mean, dataset.std, own)
     return place(model, device, channels_last=channels_last(config.runtime, device))
 

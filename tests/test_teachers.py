@@ -14,8 +14,9 @@ from support import TINY
 from rlkd_run import teacher_weights, teachers
 from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.errors import ConfigError
 from rlkd_run.evaluation import Accuracy, evaluate
-from rlkd_run.experiment import build, open_data
+from rlkd_run.experiment import build, distill, open_data
 from rlkd_run.models.weights import load_weights
 from rlkd_run.seeding import derive_seed
 
@@ -132,3 +133,21 @@ def test_guessing_seldom_exceeds_what_it_is_given_credit_for() -> None:
     hits = torch.distributions.Binomial(1000, torch.tensor(0.01)).sample(torch.Size([5000]))
     exceeding = (hits / 10 > teachers.guessing_at_most(100, 1000)).double().mean()
     assert exceeding < 0.01
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "sentence"),
+    [(27, "it would be trained now"), (199, r"teacher\.recipe\.batch_size=199 leaves one of 200 training images")],
+)
+def test_the_last_batch_is_one_of_all_images_that_the_teacher_learns_from(
+    batch_size: int, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 of them, of which the agent's reward sets 10 aside for the student: that leaves 7 * 27 + 1."""
+
+    def equip(*arguments: Any) -> None:
+        raise ConfigError("it would be trained now")
+
+    monkeypatch.setattr(teachers, "equip", equip)
+    probe = ["agent.reward=probe", "agent.probe_images=10"]
+    with pytest.raises(ConfigError, match=f"^{sentence}"):
+        distill(only(*TINY, *probe, "teacher=vgg8", f"teacher.recipe.batch_size={batch_size}"))

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 from rlkd_run.errors import ConfigError
 from rlkd_run.models.dry_run import dry_run
 
+_BATCH_SIZE = {"student": "recipe.batch_size", "teacher": "teacher.recipe.batch_size"}
+
 
 def check_last_batch(
     role: str, name: str, model: nn.Module, image_shape: tuple[int, int, int], num_images: int, batch_size: int
@@ -26,7 +28,7 @@ def check_last_batch(
     """
     if (num_images % batch_size or batch_size) == 1 and _meets_single_values(model, image_shape):
         raise ConfigError(
-            f"recipe.batch_size={batch_size} leaves one of {num_images} training images for the last batch of an "
+            f"{_BATCH_SIZE[role]}={batch_size} leaves one of {num_images} training images for the last batch of an "
             f"epoch, and {role}={name} cannot be trained on one: its maps shrink to a single pixel, which has no "
             "variance for a batch norm. Choose another batch size."
         )
