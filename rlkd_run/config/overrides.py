@@ -60,7 +60,7 @@ def _is_empty(override: Override) -> bool:
         return False
     try:
         return not any(True for _ in override.sweep_string_iterator())
-    except ValueError:  # a step of 0
+    except (ValueError, HydraException):  # a step of 0, or of 0.0
         return True
 
 

@@ -49,6 +49,10 @@ def test_all_problems_at_once() -> None:
             ["seed=range(0,3,0)"],
             "seed=range(0,3,0) has no value: range(START,STOP,STEP) goes from START on and ends before STOP.",
         ),
+        (
+            ["recipe.lr=range(0,3,0.0)"],
+            "recipe.lr=range(0,3,0.0) has no value: range(START,STOP,STEP) goes from START on and ends before STOP.",
+        ),
         (["runtime.compile=true"], "runtime.compile must be one of none, teacher, all, not True."),
         (["agent.state=3"], "agent.state must be a group of keys, not 3."),
         (
