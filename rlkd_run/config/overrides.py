@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -86,7 +87,7 @@ def search_path(overrides: Sequence[Override], config_dirs: Sequence[str], probl
     """The one override that holds the user's own folders of yaml files."""
     paths = []
     for folder in config_dirs:
-        if not Path(folder).is_dir():
+        if not os.path.isdir(folder):  # `Path.is_dir` would raise where it must not be looked at
             problems.append(f"--config-dir {folder} is not a folder.")
             continue
         paths.append(f"file://{Path(folder).resolve()}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 from pathlib import Path
 
@@ -327,6 +328,26 @@ def test_own_yaml_files_that_the_shipped_ones_hide_are_refused(tmp_path: Path) -
     for own in ({"config_dirs": [str(tmp_path)]}, {"overrides": [f"hydra.searchpath=[file://{tmp_path}]"]}):
         (problem,) = problems_of("recipe=cifar", *own.pop("overrides", []), **own)
         assert problem.startswith(f"{recipes / 'cifar.yaml'} would not be read")
+
+
+def test_own_folders_of_yaml_files_that_must_not_be_read_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "recipe/cifar.yaml"
+    file.parent.mkdir()
+    file.write_text("epochs: 5\n")
+    read = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path == file:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)  # root may read everything
+    (problem,) = problems_of("recipe=cifar", config_dirs=[str(tmp_path)])
+    assert problem.startswith(f"{file} would not be read")
+    name = 300 * "x"  # no file may have so long a name, which `stat` says with an error
+    assert problems_of(config_dirs=[name]) == [f"--config-dir {name} is not a folder."]
 
 
 def test_a_yaml_file_that_is_none_is_named_with_the_line(tmp_path: Path) -> None:
