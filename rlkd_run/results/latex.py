@@ -69,14 +69,19 @@ def escaped(text: str) -> str:
 
 
 def _panels(table: Table) -> list[Table]:
-    """The table, or its columns dealt out as evenly as can be to as few tables as are narrow enough."""
+    """The table, or its columns dealt out as evenly as can be to as few tables as are narrow enough.
+
+    A first column that leaves no room, or a single other one that finds none, makes each of them wide; that is no
+    reason to deal out more than there is room for in half a row.
+    """
     columns = len(table.heads) - 1
     if not table.spread or columns < 2:
         return [table]
     label, *widths = [_width(table, column) for column in range(columns + 1)]
+    room = max(_WIDEST - label, _WIDEST // 2, *widths)
     for panels in range(1, columns + 1):
         bounds = [1 + columns * panel // panels for panel in range(panels + 1)]
-        if all(label + sum(widths[a - 1 : b - 1]) <= _WIDEST for a, b in pairwise(bounds)):
+        if all(sum(widths[a - 1 : b - 1]) <= room for a, b in pairwise(bounds)):
             break
     return [_part(table, range(a, b), first=a == 1) for a, b in pairwise(bounds)]
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from rlkd_run.results.latex import escaped
+from rlkd_run.results.latex import escaped, latex
 from rlkd_run.results.report import View, read_report
 from rlkd_run.results.selection import Condition
+from rlkd_run.results.table import Head, Row, Table
 
 Make = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
@@ -48,6 +49,24 @@ def test_the_pairs_of_a_wide_table_are_dealt_out_to_several(runs: Path) -> None:
     assert sum(pairs) == len(whole.heads) - 1
     assert max(pairs) - min(pairs) <= 1
     assert report.latex().count("The table before, continued") == len(heads) - 1
+
+
+@pytest.mark.parametrize(
+    ("label", "pairs", "panels"),
+    [
+        (10, [20], [1]),
+        (10, [20] * 4, [4]),
+        (10, [20] * 5, [2, 3]),
+        (200, [20] * 4, [2, 2]),  # a row that says much of its settings
+        (10, [120, 20, 20, 20], [1, 1, 2]),
+    ],
+)
+def test_what_is_wide_anyhow_does_not_scatter_the_pairs(label: int, pairs: list[int], panels: list[int]) -> None:
+    """Widths in characters, gaps included, and how many pairs each float has."""
+    heads = [Head((width - 2) * "x") for width in (label, *pairs)]
+    table = Table(tuple(heads), (Row(("1",) * len(heads)),), ("Of seeds.",), spread=True)
+    lines = [line for line in latex([table]).splitlines() if line.startswith("xx")]
+    assert [line.count("&") for line in lines] == panels
 
 
 def test_what_means_something_to_latex_is_escaped() -> None:
