@@ -269,6 +269,9 @@ def _check(name: str, raw: RawImages) -> None:
         ("train", raw.train_images, raw.train_labels),
         ("test", raw.test_images, raw.test_labels),
     ):
+        for part, tensor in (("images", images), ("labels", labels)):
+            if tensor.device.type != "cpu":  # where they are read, whatever device they are to live on
+                raise ConfigError(f"dataset={name}: {split}_{part} must be on the CPU, not on {tensor.device}.")
         shape = list(images.shape)
         if images.dtype != torch.uint8 or len(shape) != 4 or shape[3] != 3:
             raise ConfigError(

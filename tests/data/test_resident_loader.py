@@ -86,6 +86,14 @@ WRONG = {
         {"test_labels": torch.arange(10) % 4 - 1},
         "test_labels are -1 to 2, where 4 class names allow 0 to 3.",
     ),
+    "images elsewhere": (
+        {"test_images": torch.zeros(10, 8, 8, 3, dtype=torch.uint8, device="meta")},
+        "test_images must be on the CPU, not on meta.",
+    ),
+    "labels elsewhere": (
+        {"train_labels": torch.zeros(41, dtype=torch.long, device="meta")},
+        "train_labels must be on the CPU, not on meta.",
+    ),
 }
 
 
