@@ -27,6 +27,7 @@ from rlkd_run.agent import Agent
 from rlkd_run.cli import exit_code
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.device import describe
+from rlkd_run.errors import ConfigError
 from rlkd_run.training import Trainer
 
 PAIR = "pair=resnet56-resnet20"
@@ -99,9 +100,12 @@ def main() -> int:
     parser.add_argument("overrides", metavar="OVERRIDE", nargs="*", help="of the command, e.g. runtime.precision=bf16")
     given = parser.parse_args()
     steps, repeats, overrides = given.steps, given.repeats, given.overrides
-    config = one_run([PAIR, "temperature=rlkd", *overrides])
+    configs = {name: one_run([PAIR, f"temperature={name}", *overrides]) for name in ("fixed", "rlkd")}
+    if any(config.temperature.name != name for name, config in configs.items()):
+        raise ConfigError("temperature=fixed and temperature=rlkd are held against each other; no override sets it.")
+    config = configs["rlkd"]
     kinds = kinds_of(config)
-    projects = {name: make(steps, f"temperature={name}", *overrides) for name in ("fixed", "rlkd")}
+    projects = {name: make(steps, f"temperature={name}", *overrides) for name in configs}
     trainers = {name: project.trainer for name, project in projects.items()}
     for temperature, trainer in trainers.items():  # warm up, and let every image have a score
         print(f"warm-up of {temperature}: {ms_per_step(trainer, 1):.1f} ms a step")

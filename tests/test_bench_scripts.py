@@ -268,6 +268,7 @@ def test_every_kind_of_step_on_a_gpu_has_its_table(
         ("agent_drift.py", ["0"], "SEEDS: must be at least 1, not 0"),
         ("cost.py", ["2", "1", "recip.lr=1"], "recipe.lr"),
         ("cost.py", ["2", "1", "dataset=digits"], "dataset=digits: what is measured here are images of CIFAR-100's"),
+        ("cost.py", ["2", "1", "temperature=rlkd"], "are held against each other; no override sets it"),
         ("cost.py", ["two"], "STEPS: 'two' is not a whole number"),
         ("method_cost.py", ["0"], "STEPS: must be at least 1, not 0"),
         ("image_cost.py", ["nowhere"], "dataset.root=nowhere is not a folder"),
