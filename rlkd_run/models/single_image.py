@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from rlkd_run.errors import ConfigError
-from rlkd_run.models.dry_run import dry_run
+from rlkd_run.models.dry_run import dry_run, evaluation_mode
 
 _BATCH_SIZE = {"student": "recipe.batch_size", "teacher": "teacher.recipe.batch_size"}
 
@@ -40,7 +41,9 @@ def _meets_single_values(model: nn.Module, image_shape: tuple[int, int, int]) ->
     def look(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         met.append(inputs[0].numel() == inputs[0].shape[1])
 
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    with evaluation_mode(model):
+        model.train()  # a network may keep some of them in evaluation mode all the same: those take any image
+        norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
     hooks = [norm.register_forward_pre_hook(look) for norm in norms]
     try:
         dry_run(model, image_shape, model)

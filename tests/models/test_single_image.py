@@ -42,3 +42,28 @@ def test_what_torch_refuses_is_refused_before(name: str) -> None:
 )
 def test_when_a_batch_holds_one_image(num_images: int, batch_size: int, one: bool) -> None:
     assert refused(build_model("zoo", "vgg8", 10, image_size=SHAPE[1:]), num_images, batch_size) is one
+
+
+class Frozen(nn.Module):
+    """A network whose batch norm is never trained."""
+
+    def __init__(self, *, frozen: bool) -> None:
+        super().__init__()
+        self.frozen = frozen
+        self.norm = nn.BatchNorm1d(3)
+
+    def train(self, mode: bool = True) -> Frozen:
+        super().train(mode)
+        self.norm.train(mode and not self.frozen)
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.norm(images.mean((2, 3)))
+        return logits
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_batch_norm_that_stays_in_evaluation_mode_takes_one_image(frozen: bool) -> None:
+    model = Frozen(frozen=frozen).eval()
+    assert refused(model, 131, 10) is not frozen
+    assert not any(module.training for module in model.modules())
