@@ -1,6 +1,7 @@
 """What a method and a policy have to keep, whoever wrote them: each breach in a sentence that names who broke it.
 
-Types and shapes alone are looked at, which the host knows; a value would have to be waited for.
+Signatures, types, shapes and whether there is a gradient are looked at, which the host knows; a value would have to be
+waited for.
 """
 
 from __future__ import annotations

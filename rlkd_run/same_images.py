@@ -1,7 +1,8 @@
 """What was trained on images that have changed since, and what to do about it; never imports torch.
 
-A folder of images is named by its place alone (`config.identity`), so that a run or a teacher may be found again that
-learned from what lay there before. Fingerprints tell; records of earlier versions have none and pass.
+A folder of images is named by its place alone, a data set of one's own by its name (`config.identity`), so that a run
+or a teacher may be found again that learned from other images. Fingerprints tell; records of earlier versions have none
+and pass.
 """
 
 from __future__ import annotations
