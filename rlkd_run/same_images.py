@@ -52,7 +52,7 @@ def check_resumable(folder: RunFolder, now: Fingerprint | None, options: Any) ->
     words = changed_images(folder.noted("images"), now)
     if words is not None and folder.has_checkpoints():
         raise ConfigError(
-            f"{folder.path} was begun on other {words} than those in {place_of(options)} now: bring those back to go "
+            f"{folder.path} was begun on other {words} than those {_where(options)} now: bring those back to go "
             "on, or remove the folder to start anew."
         )
 
@@ -70,12 +70,17 @@ def check_taught_by(folder: Path, now: Fingerprint | None, options: Any, remedy:
         ConfigError: the training images have changed. The test images teach nobody.
     """
     if changed_images(_recorded(folder), now, ["train"]) is not None:
-        raise ConfigError(f"{folder} was trained on other images than those in {place_of(options)} now: {remedy}.")
+        raise ConfigError(f"{folder} was trained on other images than those {_where(options)} now: {remedy}.")
 
 
 def place_of(options: Any) -> str:
     """Where a data set's images lie, as far as its options say."""
     return str(getattr(options, "root", options.name))
+
+
+def _where(options: Any) -> str:
+    """Of a data set of one's own the name says what is meant: its root may be where no image lies."""
+    return f"in {place_of(options)}" if isinstance(options, FolderOptions) else f"of dataset={options.name}"
 
 
 def _recorded(folder: Path) -> Fingerprint | None:

@@ -12,9 +12,13 @@ from typing import Any
 
 import pytest
 from pictures import FOLDER, image_tree
-from support import Ended
+from support import TINY, Ended
 
 from rlkd_run import experiment
+from rlkd_run.config.datasets import DatasetOptions
+from rlkd_run.data import digits
+from rlkd_run.data.dataset import Loading
+from rlkd_run.data.resident import ResidentDataset
 from rlkd_run.errors import RunError
 
 RUN = [*FOLDER, "temperature=fixed", "recipe.epochs=1"]
@@ -121,3 +125,29 @@ def test_nothing_goes_on_with_other_images(
 def test_a_finished_run_is_compared_without_importing_torch() -> None:
     code = "import sys, rlkd_run.same_images; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_other_pixels_under_the_name_of_a_data_set_of_ones_own(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = digits.read_digits()
+
+    def opened(options: DatasetOptions, loading: Loading) -> ResidentDataset:
+        return ResidentDataset(options, raw, loading)
+
+    monkeypatch.setattr(digits, "open_digits", opened)
+    run = [*TINY, "temperature=fixed", "recipe.epochs=1"]
+    assert rlkd_run(*run).code == 0
+    raw = raw._replace(train_images=raw.train_images.flip(0))
+    other = rlkd_run(*run, "seed=1")
+    assert other.code == 2
+    assert " was trained on other images than those of dataset=digits now: remove it " in other.err
+    assert rlkd_run(*run).code == 0, "a finished run stays finished"
+    result = only("runs") / "result.json"
+    folder = result.parent
+    result.unlink()  # as if it had been stopped
+    (folder / "checkpoints").mkdir(exist_ok=True)
+    (folder / "checkpoints/epoch-00001-step-0000000.pt").touch()
+    half = rlkd_run(*run)
+    assert half.code == 2
+    assert " was begun on other training images than those of dataset=digits now: " in half.err
