@@ -17,7 +17,7 @@ from rlkd_run.config.identity import teacher_folder
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, images_record
 from rlkd_run.device import channels_last, prepare
-from rlkd_run.errors import ConfigError, RunError
+from rlkd_run.errors import ConfigError, RunError, in_a_line
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.evaluation import evaluate as measure
 from rlkd_run.experiment import open_data
@@ -208,6 +208,6 @@ def _write_onnx(student: nn.Module, shape: Sequence[int], path: Path) -> None:
     except RuntimeError as error:
         raise RunError(
             f"torch {torch.__version__} could not translate the student to ONNX with onnxscript "
-            f"{onnxscript.__version__} and onnx {onnx.__version__} (newer versions of all three usually help); weights "
-            f"and card are written to {path.parent}."
+            f"{onnxscript.__version__} and onnx {onnx.__version__} ({in_a_line(error)}; newer versions of all three "
+            f"usually help); weights and card are written to {path.parent}."
         ) from error

@@ -257,6 +257,7 @@ def test_every_kind_of_step_on_a_gpu_has_its_table(
         ("bench.py", ["--images", "64"], "--steps"),
         ("bench.py", ["--steps", "0"], "--steps: must be at least 2, not 0"),
         ("bench.py", ["--override", "seed=0,1"], "sweep over 2"),
+        ("bench.py", ["--policies", "rlkd", "--override", "temperature=fixed"], "temperature is part of a case's name"),
         ("bench.py", ["--json", "nowhere/bench.json"], "nowhere is not a folder"),
         ("growth.py", ["--pair", "resnet56"], "TEACHER-STUDENT"),
         ("growth.py", ["--batch", "0"], "--batch: must be at least 1, not 0"),

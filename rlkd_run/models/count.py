@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rlkd_run.models.dry_run import dry_run
+from rlkd_run.models.dry_run import watched_run
 from rlkd_run.models.unwrap import unwrapped
 
 
@@ -35,10 +35,5 @@ def multiply_adds(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
 
     model = unwrapped(model)
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    try:
-        dry_run(model, image_shape, model)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    watched_run(model, image_shape, layers, count)
     return total

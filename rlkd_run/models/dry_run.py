@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import TypeVar
@@ -41,3 +41,15 @@ def dry_run(model: nn.Module, image_shape: tuple[int, int, int], call: Callable[
     like = next(chain(model.parameters(), model.buffers()), torch.empty(0))
     with evaluation_mode(model), torch.no_grad():
         return call(torch.zeros(1, *image_shape, dtype=like.dtype, device=like.device))
+
+
+def watched_run(
+    model: nn.Module, image_shape: tuple[int, int, int], layers: Iterable[nn.Module], look: Callable[..., None]
+) -> None:
+    """As `dry_run` of the network itself, with `look(layer, inputs, output)` called wherever a layer is used."""
+    hooks = [layer.register_forward_hook(look) for layer in layers]
+    try:
+        dry_run(model, image_shape, model)
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from rlkd_run.errors import ConfigError
-from rlkd_run.models.dry_run import dry_run, evaluation_mode
+from rlkd_run.models.dry_run import evaluation_mode, watched_run
 
 _BATCH_SIZE = {"student": "recipe.batch_size", "teacher": "teacher.recipe.batch_size"}
 
@@ -38,16 +38,11 @@ def check_last_batch(
 def _meets_single_values(model: nn.Module, image_shape: tuple[int, int, int]) -> bool:
     met: list[bool] = []
 
-    def look(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def look(_norm: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         met.append(inputs[0].numel() == inputs[0].shape[1])
 
     with evaluation_mode(model):
         model.train()  # a network may keep some of them in evaluation mode all the same: those take any image
         norms = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.training]
-    hooks = [norm.register_forward_pre_hook(look) for norm in norms]
-    try:
-        dry_run(model, image_shape, model)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    watched_run(model, image_shape, norms, look)
     return any(met)

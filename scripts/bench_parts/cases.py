@@ -92,9 +92,12 @@ def overrides_of(pair: str, method: str, policy: str, batch: int, common: Sequen
     """What `rlkd-run` would be told. A pair is ``teacher-student``, whether or not the paper has it.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is not; or what is in common would make another case of it than its name says.
     """
     teacher, student = pair_of(pair)
+    for key in ("teacher", "student", "method", "temperature"):
+        if any(text.partition("=")[0] == key for text in common):
+            raise ConfigError(f"{key} is part of a case's name and has an option of its own, so no --override sets it.")
     chosen = (f"teacher={teacher}", f"student={student}", f"method={method}", f"temperature={policy}")
     return (*chosen, f"recipe.batch_size={batch}", *common)
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from rlkd_run.models.count import multiply_adds, parameters
-from rlkd_run.models.dry_run import dry_run
+from rlkd_run.models.dry_run import watched_run
 
 FLOAT = 4  # bytes
 STUDENT_PARAMETER, STUDENT_MAP = 8, 5  # accesses a step
@@ -39,12 +39,7 @@ def feature_values(model: nn.Module, shape: tuple[int, int, int]) -> int:
         total += output.numel()
 
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    try:
-        dry_run(model, shape, model)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    watched_run(model, shape, layers, count)
     return total
 
 
