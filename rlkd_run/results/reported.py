@@ -22,6 +22,7 @@ FAR_FROM_LITERATURE = 1.0
 """Percentage points by which a teacher may miss the literature's accuracy, and be taken for the same one."""
 
 _SOURCES = ("rlkd", "ctkd")
+_BESIDE_METHODS = ("pairs", "protocol")  # keys of a Table 3 that are no methods
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def pair_order(dataset: str) -> tuple[str, ...]:
 def method_order() -> tuple[str, ...]:
     """Return the base methods in the paper's order, vanilla KD first."""
     papers = _facts()["rlkd"]
-    return (papers["table1"]["method"], *(name for name in papers["table3"] if name != "pairs"))
+    return (papers["table1"]["method"], *(name for name in papers["table3"] if name not in _BESIDE_METHODS))
 
 
 def temperature_order() -> tuple[str, ...]:
@@ -132,15 +133,14 @@ def _tables() -> Mapping[tuple[str, str, str, str], list[Reported]]:
     for name in _SOURCES:
         facts = _facts()[name]
         source, protocol = facts["source"], facts["protocol"]
+        table1, table3 = (f"{source}, Table {number}" if name == "rlkd" else source for number in (1, 3))
         for pair, numbers in facts["table1"]["pairs"].items():
-            table = f"{source}, Table 1" if name == "rlkd" else source
-            put(CIFAR100, pair, facts["table1"]["method"], numbers, table, facts["table1"].get("protocol", {}))
-        table3 = dict(facts.get("table3", {"pairs": []}))
-        pairs = table3.pop("pairs")
-        for method, rows in table3.items():
-            for column, pair in enumerate(pairs):
+            put(CIFAR100, pair, facts["table1"]["method"], numbers, table1, facts["table1"].get("protocol", {}))
+        methods = {key: rows for key, rows in facts["table3"].items() if key not in _BESIDE_METHODS}
+        for method, rows in methods.items():
+            for column, pair in enumerate(facts["table3"]["pairs"]):
                 numbers = {temperature: row[column] for temperature, row in rows.items()}
-                put(CIFAR100, pair, method, numbers, f"{source}, Table 3", {})
+                put(CIFAR100, pair, method, numbers, table3, facts["table3"].get("protocol", {}))
         for method, numbers in (facts[IMAGENET] or {"top1": {}})["top1"].items():
             put(IMAGENET, _imagenet_pair(), method, numbers, source, {})
     return found
