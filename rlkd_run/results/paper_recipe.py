@@ -24,6 +24,7 @@ class PaperRecipe:
         schedule: follows the number of epochs, so that it says something of its own only at the literature's.
         agent_schedule: likewise, of RLKD's agent.
         of_choice: further keys of one choice: (key that names the choice, the choice) -> values.
+        of_teacher: keys of a method that follow the teacher: (method, teacher) -> values, in place of the choice's.
         teacher: the recipe of a teacher that is trained here.
     """
 
@@ -33,6 +34,7 @@ class PaperRecipe:
     schedule: Values
     agent_schedule: Values
     of_choice: Mapping[tuple[str, str], Values]
+    of_teacher: Mapping[tuple[str, str], Values]
     teacher: Values
 
 
@@ -66,11 +68,14 @@ _CIFAR100 = PaperRecipe(
     agent_schedule={"agent.warmup_epochs": (20,), "agent.train_every": (20,)},
     of_choice={
         ("method.name", "kd"): {"method.ce_weight": (0.1,), "method.kl_weight": (0.9,)},
+        # Table 3's weights, which are not mdistiller's (method=dkd_mdistiller).
+        ("method.name", "dkd"): {"method.alpha": (1,), "method.beta": (2,)},
         ("temperature.name", "fixed"): {"temperature.value": (4,)},
         ("student.model", "mobilenet_v2"): _SMALL_LR,
         ("student.model", "shufflenet_v1"): _SMALL_LR,
         ("student.model", "shufflenet_v2"): _SMALL_LR,
     },
+    of_teacher={("dkd", "resnet32x4"): {"method.beta": (8,)}},
     teacher={
         "teacher.recipe.epochs": (240,),
         "teacher.recipe.batch_size": (64,),
@@ -78,7 +83,7 @@ _CIFAR100 = PaperRecipe(
         "teacher.recipe.lr_policy": ("none",),
     },
 )
-# CTKD (arXiv 2211.16231) and RLKD on ImageNet. Neither says at which fixed temperature; their teacher is a given one.
+# CTKD (arXiv 2211.16231) and RLKD on ImageNet. The temperature is that of both scripts; their teacher is a given one.
 _IMAGENET = PaperRecipe(
     epochs=120,
     optimisation={"recipe.batch_size": (256,), "recipe.lr": (0.1,)},
@@ -92,6 +97,7 @@ _IMAGENET = PaperRecipe(
     schedule={"recipe.milestones": ([30, 60, 90],)},
     agent_schedule={},
     of_choice={
+        ("temperature.name", "fixed"): {"temperature.value": (4,)},
         ("temperature.name", "rlkd"): {"agent.exploration.epochs": ("none",)},
         **{
             ("method.name", name): {"method.ce_weight": (1,), "method.kl_weight": (1,)}
@@ -99,6 +105,7 @@ _IMAGENET = PaperRecipe(
         },
         ("method.name", "dkd"): {"method.alpha": (1,), "method.beta": (1,)},
     },
+    of_teacher={},
     teacher={
         "teacher.recipe.epochs": (120,),
         "teacher.recipe.batch_size": (256,),
@@ -138,6 +145,7 @@ def deviations(record: Record) -> tuple[Deviation, ...]:
         for (key, choice), values in recipe.of_choice.items():
             if choices.get(key) == choice:
                 expected |= values
+        expected |= recipe.of_teacher.get((record.method or "", record.teacher), {})
         if epochs == recipe.epochs:
             expected |= recipe.schedule
             if config.get("temperature.name") == "rlkd":

@@ -13,6 +13,8 @@ from rlkd_run.results.records import read_record
 Make = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
 
+DKD = {"method": "dkd", "config.method.name": "dkd", "config.method.ce_weight": 1.0}
+
 
 @pytest.fixture
 def cells(run_folder: Write, told: list[str]) -> Callable[..., list[Cell]]:
@@ -262,6 +264,10 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
         ({"config.temperature.value": 2.0}, [("temperature.value", "2.0", "4")]),
         ({"config.method.kl_weight": 1.0}, [("method.kl_weight", "1.0", "0.9")]),
         ({"config.method.name": "dkd", "config.method.ce_weight": 1.0}, []),
+        ({**DKD, "config.method.beta": 2.0}, []),
+        ({**DKD, "config.method.beta": 6.0}, [("method.beta", "6.0", "2")]),  # method=dkd_mdistiller: no departure
+        ({**DKD, "config.method.beta": 8.0, "teacher.name": "resnet32x4"}, []),
+        ({**DKD, "config.method.beta": 2.0, "teacher.name": "resnet32x4"}, [("method.beta", "2.0", "8")]),
         ({"config.recipe.lr": 0.01}, [("recipe.lr", "0.01", "0.05")]),
         ({"config.recipe.lr": 0.01, "student.name": "shufflenet_v1"}, []),
         ({"config.recipe.lr": 0.1, "student.name": "shufflenet_v1"}, [("recipe.lr", "0.1", "0.01 or 0.05")]),
@@ -318,8 +324,14 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
                 "config.method.ce_weight": 1,
                 "config.method.kl_weight": 0.9,
                 "config.dataset.resize": 232,
+                "config.temperature.value": 1.0,  # temperature=fixed_1: no departure
             },
-            [("recipe.epochs", "100", "120"), ("dataset.resize", "232", "256"), ("method.kl_weight", "0.9", "1")],
+            [
+                ("recipe.epochs", "100", "120"),
+                ("dataset.resize", "232", "256"),
+                ("temperature.value", "1.0", "4"),
+                ("method.kl_weight", "0.9", "1"),
+            ],
         ),
     ],
 )
