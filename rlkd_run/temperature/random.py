@@ -14,7 +14,8 @@ from rlkd_run.temperature.base import Policy, PolicySetting
 class Random(Policy):
     """T_i = T_min + (T_max - T_min) * sigmoid(z_i), drawn anew for every instance of every step, with no learning.
 
-    Range, warm-up and law come from the group `agent`, so that a run differs from RLKD's only in what RLKD learns.
+    Range, warm-up and law come from the group `agent`. Images are never mixed here: only from RLKD without exploration
+    (``agent.exploration.epochs=none``) does a run differ in nothing but what RLKD's agent learns.
     Law ``policy_init``: z ~ N(0, exp(log_std_start)^2), the policy before its first update; an untrained actor's mean
     is close to 0 in every state, and is taken to be 0. Law ``uniform``: T uniform over the range.
     """
