@@ -54,9 +54,10 @@ class _WithGradient(torch.autograd.Function):
 class CRD(FeatureMethod):
     """Each network's embedded feature of an image is told from the other's remembered features of other classes.
 
-    The positive is the other network's remembered feature of the same image, negatives are drawn with replacement and
-    evenly from all images of other classes (for the classes of images not met yet, see `_draw`). Both embeddings are
-    trained; a row of a memory moves towards the embedding whenever its image is met.
+    The positive is the other network's remembered feature of the same image, negatives are drawn evenly from all images
+    of other classes (for the classes of images not met yet, see `_draw`); with replacement, which is ours: RepDistiller
+    draws no image twice while there are enough, for the same expected loss. Both embeddings are trained; a row of a
+    memory moves towards the embedding whenever its image is met.
 
     Everything that is drawn or remembered lives on the device: the memories, the classes and the two constants are
     buffers, so a resumed run goes on with them.
