@@ -6,12 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from support import script_module
+from support import ROOT, script_module
 
 from rlkd_run.results.report import read_report
 
 
-def test_synthetic_folders_are_read_in_full(tmp_path: Path, told: list[str]) -> None:
+def test_synthetic_folders_are_read_in_full(tmp_path: Path, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))  # where the script finds its neighbours when it is run
     script = script_module("table_cost")
     source = script.template()
     result = json.loads((source / "result.json").read_text())
