@@ -95,7 +95,7 @@ _IMAGENET = PaperRecipe(
         "dataset.min_scale": (0.08,),
     },
     schedule={"recipe.milestones": ([30, 60, 90],)},
-    agent_schedule={},
+    agent_schedule={"agent.warmup_epochs": (20,), "agent.train_every": (20,)},
     of_choice={
         ("temperature.name", "fixed"): {"temperature.value": (4,)},
         ("temperature.name", "rlkd"): {"agent.exploration.epochs": ("none",)},

@@ -157,6 +157,13 @@ def test_epochs_move_the_schedule_in_proportion(epochs: int, milestones: list[in
     assert run.teacher.recipe.epochs == epochs
 
 
+@pytest.mark.parametrize(("epochs", "schedule"), [(120, 20), (12, 2)])
+def test_on_imagenet_the_agents_schedule_is_the_authors(epochs: int, schedule: int) -> None:
+    typed = ["dataset.root=images", "temperature=rlkd", f"recipe.epochs={epochs}"]
+    (run,) = compose_command(["experiment=imagenet", *typed]).runs
+    assert run.agent.warmup_epochs == run.agent.train_every == schedule
+
+
 def test_what_is_set_does_not_move() -> None:
     overrides = ("recipe.epochs=24", "agent.warmup_epochs=5", "agent.train_every=3", "recipe.milestones=[4,8]")
     run = only(*overrides)

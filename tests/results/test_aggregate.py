@@ -333,6 +333,24 @@ def test_a_teacher_beside_the_literature(cells: Callable[..., list[Cell]], teach
                 ("method.kl_weight", "0.9", "1"),
             ],
         ),
+        (
+            {
+                "dataset": "imagenet",
+                "config.teacher.checkpoint": "resnet34.pth",
+                "epochs": 120,
+                "config.recipe.weight_decay": 1e-4,
+                "config.recipe.lr": 0.1,
+                "config.recipe.milestones": [30, 60, 90],
+                "config.recipe.batch_size": 256,
+                "config.method.ce_weight": 1,
+                "config.method.kl_weight": 1,
+                "config.temperature.name": "rlkd",
+                "config.agent.exploration.epochs": "none",
+                "config.agent.warmup_epochs": 10,
+                "config.agent.train_every": 20,
+            },
+            [("agent.warmup_epochs", "10", "20")],
+        ),
     ],
 )
 def test_deviations_from_the_papers_recipe(
