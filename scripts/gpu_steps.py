@@ -9,6 +9,8 @@ in their place) from the device, "live" ones ask the teacher. After that come ro
 (`runtime.cohort`; a round is a step of each, and "host" is how long it takes to ask for one), the training of the
 teacher, and how fast a teacher answers all views of a full cache. Variants follow one another and are not interleaved:
 a GPU of one's own is steady enough. All of them take longer than an hour, as each that is compiled takes a minute.
+Variants are fp32, tf32 or bf16, alone or followed by ", branches", ", any kernels", ", compiled" and so on; a wrong one
+is answered with all there are.
 """
 
 from __future__ import annotations
@@ -112,7 +114,7 @@ class Bench:
         seen = project.kernels(min(12, steps), EPOCH) or {"kernels_per_step": 0, "busy_ms_per_step": 0}
         middle = statistics.median(times)
         figures = [f"{middle:.3f}", f"{min(times):.3f}", f"{max(times):.3f}"]
-        return [name, *figures, f"{seen['kernels_per_step']:.0f}", f"{seen['busy_ms_per_step']:.3f}"]
+        return _told([name, *figures, f"{seen['kernels_per_step']:.0f}", f"{seen['busy_ms_per_step']:.3f}"])
 
     def teacher_training(self, *overrides: str) -> Project:
         """The training of the pair's teacher."""
@@ -125,8 +127,12 @@ class Bench:
         project.trainer = Trainer(objective, loader, schedule, project.device, recorder=recorder)
         return project
 
-    def rounds(self, variant: str, members: int) -> str:
-        """Milliseconds of a round of several runs side by side, and of asking for one."""
+    def rounds(self, variant: str) -> list[str]:
+        """A line of the table: rounds of ever more runs side by side."""
+        return _told([variant, *(self._round(variant, members) for members in MEMBERS)])
+
+    def _round(self, variant: str, members: int) -> str:
+        """Milliseconds of a round, and of asking for one."""
         several = [self.project(*VARIANTS[variant], f"seed={seed}", warm=True) for seed in range(members)]
         device = several[0].device
         streams = [torch.cuda.Stream(device) if device.type == "cuda" else None for _ in several]
@@ -169,6 +175,12 @@ class Bench:
         return len(keys) / min(seconds)
 
 
+def _told(row: list[str]) -> list[str]:
+    """The same line, said at once: the table comes when all of them are there, and a GPU may be gone before."""
+    print(" | ".join(row), file=sys.stderr, flush=True)
+    return row
+
+
 _IMAGES: dict[int, RawImages] = {}
 
 
@@ -187,7 +199,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=at_least(2), default=100)
     parser.add_argument("--repeats", type=at_least(1), default=3)
     parser.add_argument("--only", nargs="+", choices=("warm", "live", "cohort", "teacher", "answers"))
-    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=list(VARIANTS))
+    parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
     given = parser.parse_args()
     if given.images < given.batch * given.steps:
         parser.error(f"--images {given.images} is less than --steps {given.steps} of --batch {given.batch}")
@@ -215,7 +227,7 @@ def main() -> int:
         rows = [bench.row(one, bench.teacher_training(*PRECISION[one])) for one in PRECISION]
         print(f"The teacher's own training\n\n{table(head, rows)}\n", flush=True)
     if "cohort" in wanted:
-        rows = [[name, *(bench.rounds(name, members) for members in MEMBERS)] for name in given.variants]
+        rows = [bench.rounds(name) for name in given.variants]
         print(f"Rounds of several runs, ms\n\n{table(['', *map(str, MEMBERS)], rows)}\n", flush=True)
     if "answers" in wanted:
         rows = [[one, f"{bench.answers(one):.0f}"] for one in PRECISION]
