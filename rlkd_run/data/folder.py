@@ -205,7 +205,6 @@ class _PixelStream:
     """
 
     def __init__(self, files: list[Path], pipeline: _Pipeline, lasting: bool) -> None:
-        self._device = pipeline.device
         self._requests = _Requests()
         workers = pipeline.num_workers
         self._lasting = lasting and workers > 0
@@ -215,6 +214,10 @@ class _PixelStream:
             JpegDecoder(images, pipeline.crops, pipeline.device)
             if pipeline.encoded
             else functools.partial(Tensor.to, device=pipeline.device, non_blocking=True)
+        )
+        # One for good: what torch keeps of a stream's freed memory serves that stream alone, and a process has 32.
+        self._side: SideStream[Any] | None = (
+            SideStream(pipeline.device, self._bring) if pipeline.device.type == "cuda" else None
         )
         self._loader: data.DataLoader[Any] = data.DataLoader(
             images,
@@ -234,8 +237,8 @@ class _PixelStream:
             ConfigError: a file cannot be decoded.
             RunError: a worker was killed, or there is no room for what it has read.
         """
-        if self._device.type == "cuda":
-            return one_ahead(self._batches(requests), SideStream(self._device, self._bring))
+        if self._side is not None:
+            return one_ahead(self._batches(requests), self._side)
         return map(self._bring, self._batches(requests))
 
     def _batches(self, requests: Iterable[list[Request]]) -> Iterator[Tensor | EncodedBatch]:
