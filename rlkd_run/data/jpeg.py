@@ -87,11 +87,23 @@ class JpegDecoder:
         return torch.stack([cut[place] if place in cut else next(rest) for place in range(number)])
 
     def _cut(self, batch: EncodedBatch) -> list[Tensor]:
-        files = list(torch.split(batch.data, batch.lengths))
+        images = self._decode(list(torch.split(batch.data, batch.lengths)))
+        taken = map(self._taken, images, batch.cuts)
         return [
-            self._by_pillow(request) if image is None else self._crops.take(image, cut).permute(1, 2, 0)
-            for request, cut, image in zip(batch.requests, batch.cuts, self._decode(files), strict=True)
+            self._by_pillow(request) if one is None else one for request, one in zip(batch.requests, taken, strict=True)
         ]
+
+    def _taken(self, image: Tensor | None, cut: Cut | None) -> Tensor | None:
+        # [S, S, 3]; None: not here. A GPU resizes with what fits into the memory that a block of threads shares: to
+        # about a hundredth, and no further.
+        if image is None:
+            return None
+        try:
+            return self._crops.take(image, cut).permute(1, 2, 0)
+        except torch.OutOfMemoryError:  # a RuntimeError too, but none that is an image's fault
+            raise
+        except RuntimeError:
+            return None
 
     def _decode(self, files: list[Tensor]) -> Sequence[Tensor | None]:
         # [3, H, W] each. The decoder does not say which file it cannot decode: then one by one; None: not that one.

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from rlkd_run.data import folder, jpeg
+from rlkd_run.data.crops import Crops
 from rlkd_run.data.dataset import Dataset
 from rlkd_run.errors import ConfigError
 from rlkd_run.protocol import Batch, MixPlan
@@ -114,6 +115,26 @@ def test_what_the_device_refuses_is_decoded_by_pillow(pixels: Any, root: Path, m
     assert (host.images - device.images).abs().max() <= LEVELS
     names = sorted((root / "val").glob("*/*"))
     assert equal(host.images, device.images)[names.index(root / "val/class1/1.jpg")]
+
+
+@pytest.mark.usefixtures("on_device")
+def test_what_the_device_cannot_resize_is_decoded_by_pillow(
+    pixels: Any, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Crops.take
+
+    def take(crops: Crops, image: Any, cut: Any) -> Any:
+        if isinstance(image, Tensor):
+            raise RuntimeError("Please reduce the scale factor. Too much shared memory required: 49408 vs 49152")
+        return real(crops, image, cut)
+
+    monkeypatch.setattr(Crops, "take", take)
+    for walk in (
+        lambda data: data.train_batches(6, seed=0).epoch(1),
+        lambda data: iter(data.test_batches(6)),
+    ):
+        ((host,), (device,)) = both(pixels, root, walk)
+        assert equal(host.images, device.images).all()
 
 
 def cut_short(file: Path) -> None:
