@@ -21,6 +21,10 @@ from rlkd_run.protocol import Situation
 
 Replay = Callable[[], None]
 
+# Graphs whose capture broke off. Torch goes on asking each, at every allocation, whether the memory is for its capture:
+# another graph that came to lie in its place would be asked instead, and say yes.
+_BROKEN_OFF: list[torch.cuda.CUDAGraph] = []
+
 
 class Recorder(Protocol):
     """How a device captures work."""
@@ -79,9 +83,13 @@ class CudaGraphs:
     def _capture(self, work: Callable[[], object], pool: Any) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
         captured = torch.cuda.graph(graph, pool=pool, stream=self._stream)
-        # The stream is entered here too, because torch leaves it entered if a capture breaks off.
-        with _no_collection(), torch.cuda.stream(self._stream), _own_workspaces(), captured:
-            work()
+        try:
+            # The stream is entered here too, because torch leaves it entered if a capture breaks off.
+            with _no_collection(), torch.cuda.stream(self._stream), _own_workspaces(), captured:
+                work()
+        except BaseException:
+            _BROKEN_OFF.append(graph)
+            raise
         return graph
 
 

@@ -13,6 +13,7 @@ from states import same, stored
 from tape import Tape
 from trainings import CPU, training
 
+from rlkd_run import capture
 from rlkd_run.capture import CapturedSteps, CudaGraphs, recorder_for
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.protocol import Observation, Situation, Temperatures
@@ -265,15 +266,20 @@ def test_a_member_of_a_cohort_captures_on_its_own_stream(
     assert [stream for stream, _ in captures] == ["own", "member's"]
 
 
-def test_after_a_capture_that_broke_off_comes_one_that_does_not(captures: list[tuple[str, int]]) -> None:
+def test_after_a_capture_that_broke_off_comes_one_that_does_not(
+    captures: list[tuple[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refused() -> None:
         raise RuntimeError("not permitted")
 
+    kept: list[FakeGraph] = []
+    monkeypatch.setattr(capture, "_BROKEN_OFF", kept)
     graphs = CudaGraphs(CPU)
     with pytest.raises(RuntimeError, match="not permitted"):
         graphs.record(refused)
     assert len(captures) == 2
     assert captures[0] != captures[1]
+    assert len(kept) == 1
 
 
 def test_captured_steps_go_with_their_epoch_or_training() -> None:
