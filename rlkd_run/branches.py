@@ -60,6 +60,9 @@ class Branches:
         for stream in self._open:
             torch.cuda.current_stream().wait_stream(stream)
         self._open.clear()
+        # From the first one again: what is freed on a stream serves that stream alone, so a kind of step that is
+        # captured later finds the memory of those before it where it asks.
+        self._next = cycle(self._streams)
 
 
 class _Job(NamedTuple):

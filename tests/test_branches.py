@@ -236,6 +236,8 @@ def test_branches_start_after_what_was_asked_for_and_are_waited_for(streams: Non
     assert all(one.waited[-1] is FakeStream.main for one in used)
     branches.join()
     assert set(FakeStream.main.waited) == set(used)
+    with branches.branch():
+        assert FakeStream.current is used[0]
     assert not Branches(CPU).exist
 
 
