@@ -194,8 +194,10 @@ class Project(Measured):
             ("meters", trainer, ("_note",)),
         ):
             calls += [(owner, name, _timer(spans, part)) for name in names]
-        # A captured step has no parts: it is taken apart as it is without.
+        # A captured step has no parts: it is taken apart as it is without. What is captured goes on afterwards, and
+        # reads the learning rate where it is now.
         calls += [(trainer, name, lambda old: None) for name in ("_recorder", "captured")]  # noqa: ARG005
+        calls.append((trainer, "set_lr", lambda old: _nothing))  # noqa: ARG005
         return patched(*calls)
 
 
