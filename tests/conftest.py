@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from support import Ended, command, save_untrained_teacher
 
+# Torch looks at this once in a process, when a GPU is asked for its first product of matrices. A run has set it by then
+# (`prepare`); here another test may ask first, and then every product of a deterministic one would warn.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
 LONGEST = (
     "test_every_choice.py",
     "test_learning.py",

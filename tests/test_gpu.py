@@ -147,7 +147,7 @@ def test_low_precision() -> None:
     check("temperature=rlkd", *LONGER, *BF16)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks at what it is handed on
+@pytest.mark.filterwarnings("ignore")  # what the compiler warns of is another thing with every version and device
 def test_what_is_compiled_around_its_convolutions() -> None:
     overrides = ("temperature=rlkd", *LONGER, *BF16, "runtime.compile=all", "runtime.branches=true")
     plain, captured = (train(make(*overrides, captured=captured)) for captured in (False, True))
