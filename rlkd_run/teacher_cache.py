@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from glob import escape
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ from rlkd_run.answer_store import AnswerStore, weights_hash
 from rlkd_run.config.identity import dataset_identity, short_hash
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.dataset import Dataset, TrainLoader, fingerprint_of
-from rlkd_run.data.transfer import upload
+from rlkd_run.data.transfer import Arrival, download, one_ahead, upload
 from rlkd_run.errors import Interrupted, RunError
 from rlkd_run.files import writing
 from rlkd_run.interrupt import StopRequest
@@ -265,21 +265,28 @@ def _fill(
         return
     device = next(network.model.parameters()).device
     size, flushed_after = _FILL[device.type]
-    blocks = range(0, store.rows, size)
+
+    def unknown() -> Iterator[Tensor]:
+        for start in progress(range(0, store.rows, size), "teacher's answers", enabled=enabled):
+            keys = torch.arange(start, min(start + size, store.rows))
+            if not store.known(keys).all():
+                yield keys
+
+    def ask(keys: Tensor) -> Arrival[tuple[Tensor, dict[str, Tensor]]]:
+        answers = download(_answers(network(loader.images_of(keys))))
+        return lambda: (keys, answers())
+
     told = 0  # percent
     with StopRequest() as stop:
-        for done, start in enumerate(progress(blocks, "teacher's answers", enabled=enabled)):
-            keys = torch.arange(start, min(start + size, store.rows))
-            asks = not store.known(keys).all()
-            if asks:
-                outputs = network(loader.images_of(keys))
-                store.write(keys, {name: value.cpu() for name, value in _answers(outputs).items()})
-            if (done + 1) % flushed_after == 0 or stop.signal_number is not None:
+        # One ahead, so that a GPU has the next views to answer while these are written.
+        for done, (keys, answers) in enumerate(one_ahead(unknown(), ask), start=1):
+            store.write(keys, answers)
+            if done % flushed_after == 0 or stop.signal_number is not None:
                 store.flush()
             if stop.signal_number is not None:
                 raise Interrupted(stop.signal_number)
-            percent = 100 * (done + 1) // len(blocks)
-            if asks and percent > told:
+            percent = 100 * (int(keys[-1]) + 1) // store.rows
+            if percent > told:
                 phase(f"asking the teacher {percent} %")
                 if percent // 10 > told // 10 and not is_drawn(enabled):
                     print(f"cache     {percent} % of the teacher's answers", flush=True)

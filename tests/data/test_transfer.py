@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from rlkd_run.data.transfer import Arrival, SideStream, one_ahead, upload
+from rlkd_run.data.transfer import Arrival, SideStream, download, one_ahead, upload
 
 
 class Copies:
     def __init__(self) -> None:
         self.log: list[str] = []
 
-    def __call__(self, tensor: Tensor) -> Arrival:
+    def __call__(self, tensor: Tensor) -> Arrival[Tensor]:
         number = int(tensor)
         self.log.append(f"copy {number}")
 
@@ -52,7 +52,10 @@ def test_an_error_comes_in_its_place() -> None:
     assert seen == [0, 1]
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+on_a_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
+
+@on_a_gpu
 def test_what_comes_beside_a_busy_gpu_has_arrived_when_it_is_read() -> None:
     device = torch.device("cuda")
     busy = torch.randn(2048, 2048, device=device)
@@ -62,3 +65,18 @@ def test_what_comes_beside_a_busy_gpu_has_arrived_when_it_is_read() -> None:
         for _ in range(8):
             busy = torch.tanh(busy @ busy)
         assert torch.equal(found.cpu(), expected * 2)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=on_a_gpu)])
+def test_what_was_made_has_arrived_on_the_host_when_it_is_given(device: str) -> None:
+    busy = torch.randn(1024, 1024, device=device)
+
+    def make(number: int) -> Arrival[dict[str, Tensor]]:
+        nonlocal busy
+        for _ in range(8):
+            busy = torch.tanh(busy @ busy)
+        return download({"made": torch.full((1 << 20,), float(number), device=device) * 2})
+
+    for number, found in enumerate(one_ahead(range(6), make)):
+        assert found["made"].device.type == "cpu"
+        assert (found["made"] == 2 * number).all()
