@@ -113,7 +113,6 @@ def test_gradients_are_those_of_the_backward_pass(
         torch.testing.assert_close(found[name], value, **tolerance)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute")  # the compiler looks at what it is handed on
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_compiled_network_keeps_its_convolutions_apart(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = torch.compile

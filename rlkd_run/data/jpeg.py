@@ -100,9 +100,8 @@ class JpegDecoder:
             return None
         try:
             return self._crops.take(image, cut).permute(1, 2, 0)
-        except torch.OutOfMemoryError:  # a RuntimeError too, but none that is an image's fault
-            raise
-        except RuntimeError:
+        except RuntimeError as error:
+            _raise_if_out_of_memory(error)
             return None
 
     def _decode(self, files: list[Tensor]) -> Sequence[Tensor | None]:
@@ -111,9 +110,8 @@ class JpegDecoder:
             return []
         try:
             return decode(files, self._device)
-        except torch.OutOfMemoryError:  # a RuntimeError too, but none that is a file's fault
-            raise
-        except RuntimeError:
+        except RuntimeError as error:
+            _raise_if_out_of_memory(error)
             if len(files) == 1:
                 return [None]
             return [self._decode([file])[0] for file in files]
@@ -123,6 +121,12 @@ class JpegDecoder:
         if isinstance(pixels, Unreadable):
             raise ConfigError(pixels.problem)
         return pixels.to(self._device)
+
+
+def _raise_if_out_of_memory(error: RuntimeError) -> None:
+    # That is no image's fault. Torchvision raises all that it meets anew, as a plain RuntimeError.
+    if isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error):
+        raise error
 
 
 def decode(files: list[Tensor], device: torch.device) -> list[Tensor]:

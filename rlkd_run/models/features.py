@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
@@ -28,6 +29,10 @@ _ONCE_A_CHANNEL = {"realize_opcount_threshold": 5}
 
 # Where convolutions are kept apart, the compiler meets what lies between them in every shape anew, one after the other.
 _PIECES = 64
+
+# What the compiler warns of and a run has decided: that convolutions which are kept apart hand their results on, and
+# that fp32 means fp32.
+_SETTLED = ("The .grad attribute", "TensorFloat32 tensor cores")
 
 # The calls that are under way over a model, innermost last, each with what its hooks have seen so far. Hooks of any
 # other `Network` over the model do nothing, and nothing is kept between calls.
@@ -118,6 +123,8 @@ class Network:
             batch_sizes: of the batches to compile for, each when it comes.
         """
         if not self._hooks:
+            for words in _SETTLED:
+                warnings.filterwarnings("ignore", words)
             if self.weight_gradients is not None:
                 self.weight_gradients.keep_apart(self.model)
                 torch._dynamo.config.recompile_limit = _PIECES

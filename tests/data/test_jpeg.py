@@ -137,6 +137,16 @@ def test_what_the_device_cannot_resize_is_decoded_by_pillow(
         assert equal(host.images, device.images).all()
 
 
+@pytest.mark.usefixtures("on_device")
+def test_a_full_device_is_no_images_fault(pixels: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(*_: Any) -> list[Tensor]:
+        raise RuntimeError("Error while decoding JPEG images: CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(jpeg, "decode", decode)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        next(iter(pixels(root, decode="gpu", num_workers=0).test_batches(6)))
+
+
 def cut_short(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:-300])
 
