@@ -30,7 +30,7 @@ from rlkd_run.missing_files import missing_files
 from rlkd_run.own_code import tell_if_code_changed
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
-from rlkd_run.results.notices import listed
+from rlkd_run.results.notices import counted, listed
 from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
 from rlkd_run.results.status import standing
@@ -103,7 +103,7 @@ def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[
     try:
         if command.launcher_kind != "basic":  # a place in a cluster is not for waiting
             cancelled = _launch(missing_teachers(waiting.values()), command)
-            waiting = {folder: run for folder, run in waiting.items() if teacher_folder(run) not in cancelled}
+            waiting = _without_those_taught_by(cancelled, waiting)
         given_up = _launch(waiting, command)
         # Another sweep that wants the same runs has been let do them, while this one did others; and joblib, where one
         # of its processes was killed, has left some.
@@ -112,6 +112,18 @@ def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[
     except Interrupted:
         print(f"\n{_summary(runs, before & runs.keys(), stopped=True)}", flush=True)
         raise
+
+
+def _without_those_taught_by(cancelled: set[Path], waiting: dict[Path, RunConfig]) -> dict[Path, RunConfig]:
+    """What is left to run where a scheduler has ended the jobs of some teachers for good; of the others it is said."""
+    left = {folder: run for folder, run in waiting.items() if teacher_folder(run) not in cancelled}
+    if len(left) < len(waiting):
+        print(
+            f"note      {counted(len(waiting) - len(left), 'run')} not begun, as the scheduler has ended, or still "
+            f"keeps, the job of the teacher: {listed(map(str, cancelled))}",
+            flush=True,
+        )
+    return left
 
 
 def missing_teachers(runs: Iterable[RunConfig]) -> dict[Path, RunConfig]:

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from support import TINY, Ended, command
 
+from rlkd_run import sweep
+from rlkd_run.config.composition import Command, compose_command
 from rlkd_run.launchers import candid_launcher
 
 pytestmark = pytest.mark.usefixtures("a_teacher_at_hand")
@@ -166,5 +168,25 @@ def test_submitits_command_waits_for_all_jobs_whichever_dies(
     assert [one.return_value for one in (found[0], *found[3:])] == [None] * 3  # which Hydra asks for
     assert found[1] == 5
     assert submitit.Job.results is outcome
-    said = "job       {0} ended without a result: Job {0} has no output\n"
-    assert capsys.readouterr().out == "".join(said.format(name) for name in ("lost", "ended", "used up"))
+    reasons = {"lost": "OUT_OF_MEMORY", "ended": "CANCELLED by 0", "used up": "Job used up has no output"}
+    said = [f"job       {name} ended without a result: {why}\n" for name, why in reasons.items()]
+    assert capsys.readouterr().out == "".join(said)
+
+
+def test_runs_whose_teacher_was_cancelled_are_not_begun(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    needs("joblib")
+    launched: list[int] = []
+
+    def launch(runs: dict[Path, Any], command: Command, *, wait: bool = False) -> set[Path]:
+        launched.append(len(runs))
+        return set(runs)
+
+    monkeypatch.setattr(sweep, "_launch", launch)
+    jobs = [*JOBS, "teacher.checkpoint=null", "hydra/launcher=joblib"]
+    assert sweep.run_sweep(compose_command(jobs)) == 1
+    assert launched == [1, 0, 0]
+    out = capsys.readouterr().out
+    assert "note      2 runs not begun, as the scheduler has ended, or still keeps, the job of the teacher: " in out
+    assert "0 done, 0 failed, 0 skipped (finished before), 2 not finished" in out
