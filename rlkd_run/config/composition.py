@@ -265,6 +265,9 @@ def _hydra() -> Iterator[None]:
 def _compose(overrides: Sequence[str]) -> DictConfig:
     try:
         return compose("config", overrides=list(overrides), return_hydra_config=True)
+    except UnicodeDecodeError as error:  # Hydra does not say of which file
+        before = " ".join(error.object[: error.start].decode(errors="replace").split())[-40:]
+        raise ConfigError(f"A yaml file is not UTF-8 text, from what comes after {before!r} on.") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # A mistake in a yaml file, or in Hydra's own keys: the library's first line says which.
         raise ConfigError(f"The configuration does not compose: {str(error).strip().splitlines()[0]}") from error

@@ -66,3 +66,6 @@ def test_a_yaml_file_that_is_none_is_named_with_the_line(tmp_path: Path) -> None
     assert problem.startswith("The configuration does not compose: ")
     assert str(file) in problem
     assert "\n" not in problem
+    file.write_bytes("# dès le début\nepochs: 7\n".encode("latin-1"))
+    (problem,) = problems_of("recipe=short", config_dirs=[str(tmp_path)])
+    assert problem == "A yaml file is not UTF-8 text, from what comes after '# d' on."
