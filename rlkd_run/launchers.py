@@ -64,12 +64,13 @@ def _patient_submitit(ended: list[int]) -> Iterator[None]:
         try:
             found = wait(job)
             error = next((one._return_value for one in found if _has_failed(one)), None)
-            why = None if error is None else in_a_line(error)
         except UncompletedJobError as lost:
-            found, error, why = [], lost, job.state  # in whose words there is more of paths than of reasons
+            found, error = [], lost
         if error is None:
             return found
-        print(f"job       {job.job_id} ended without a result: {why or in_a_line(error)}", flush=True)
+        # What submitit says of a job that is lost begins with a path.
+        why = in_a_line(error) if found else job.state
+        print(f"job       {job.job_id} ended without a result: {why}", flush=True)
         # submitit itself says so where a job was at its limit of requeues when its time was up.
         used_up = bool(found) and isinstance(error, UncompletedJobError)
         if used_up or job.state.startswith(_FOR_GOOD):

@@ -281,16 +281,18 @@ def _fill(
         # One ahead, so that a GPU has the next views to answer while these are written.
         for done, (keys, answers) in enumerate(one_ahead(unknown(), ask), start=1):
             store.write(keys, answers)
-            if done % flushed_after == 0 or stop.signal_number is not None:
-                store.flush()
             if stop.signal_number is not None:
-                raise Interrupted(stop.signal_number)
+                break
+            if done % flushed_after == 0:
+                store.flush()
             percent = 100 * (int(keys[-1]) + 1) // store.rows
             if percent > told:
                 phase(f"asking the teacher {percent} %")
                 if percent // 10 > told // 10 and not is_drawn(enabled):
                     print(f"cache     {percent} % of the teacher's answers", flush=True)
                 told = percent
-    store.flush()
+        store.flush()
+        if stop.signal_number is not None:
+            raise Interrupted(stop.signal_number)
     if not store.complete():
         raise RunError("Some of the teacher's answers are not finite, or beyond fp16: use runtime.teacher_cache=none.")
