@@ -17,9 +17,9 @@ from rlkd_run.results.records import DISTILL, Accuracy, Record
 from rlkd_run.results.reported import (
     DATASETS,
     Reported,
+    every_reported,
     method_order,
     pair_order,
-    reported,
     reported_teacher,
     temperature_order,
 )
@@ -55,6 +55,7 @@ class Cell:
         paper: what the literature reports for it.
         deviations: where it leaves the recipe of the literature, or chose by test accuracy.
         unlike_repeats: how many runs repeat one of `records` with another accuracy, and are not counted.
+        also_reported: what further sources print for it.
     """
 
     records: tuple[Record, ...]
@@ -62,6 +63,7 @@ class Cell:
     paper: Reported | None = None
     deviations: tuple[Deviation, ...] = ()
     unlike_repeats: int = 0
+    also_reported: tuple[Reported, ...] = ()
 
     @property
     def first(self) -> Record:
@@ -151,14 +153,19 @@ def _told_apart(one: Accuracy, other: Accuracy) -> str:
 
 
 def _cell(records: tuple[Record, ...], settings: tuple[str, ...], unlike_repeats: int) -> Cell:
-    record = records[0]
-    paper: Reported | None = None
-    if record.config.get("dataset.test_limit") is None:
-        if record.task == DISTILL:
-            paper = reported(record.pair, record.method or "", record.temperature or "", record.dataset)
-        else:
-            paper = reported_teacher(record.teacher, record.dataset)
-    return Cell(records, settings, paper, deviations(record), unlike_repeats)
+    papers = _literature(records[0])
+    paper, others = (papers[0], papers[1:]) if papers else (None, ())
+    return Cell(records, settings, paper, deviations(records[0]), unlike_repeats, others)
+
+
+def _literature(record: Record) -> tuple[Reported, ...]:
+    """All that is reported, RLKD's paper first; nothing for a part of the test set."""
+    if record.config.get("dataset.test_limit") is not None:
+        return ()
+    if record.task == DISTILL:
+        return every_reported(record.pair, record.method or "", record.temperature or "", record.dataset)
+    teacher = reported_teacher(record.teacher, record.dataset)
+    return () if teacher is None else (teacher,)
 
 
 def _order(cell: Cell) -> tuple[object, ...]:

@@ -32,8 +32,10 @@ COLUMNS = (
     "teacher_top1_mean",
     "teacher_top5_mean",
     "paper_top1",
+    "paper_top5",
     "paper_source",
     "paper_protocol",
+    "also_reported",
     "difference",
     "deviations",
     "images_per_second_mean",
@@ -41,7 +43,7 @@ COLUMNS = (
     "cell",
 )
 """Accuracies in percent; `difference` is best epoch minus paper, in points; `top5_best` is of the epoch with the best
-top-1; `;` splits lists."""
+top-1; `also_reported` is the top-1 that a further source prints, with that source; `;` splits lists."""
 
 
 def csv_table(cells: Sequence[Cell], groups: Sequence[str] | None = None) -> str:
@@ -82,8 +84,10 @@ def _row(cell: Cell) -> dict[str, str]:
         "teacher_top1_mean": _mean([r.teacher_top1 for r in cell.records]),
         "teacher_top5_mean": _mean([r.teacher_top5 for r in cell.records]),
         "paper_top1": "" if paper is None else _figure(paper.top1),
+        "paper_top5": "" if paper is None or paper.top5 is None else _figure(paper.top5),
         "paper_source": "" if paper is None else paper.source,
         "paper_protocol": "" if paper is None else paper.protocol,
+        "also_reported": ";".join(f"{_figure(other.top1)} ({other.source})" for other in cell.also_reported),
         "difference": _difference(cell.difference("best")),
         "deviations": ";".join(f"{d.key}={d.value}" for d in cell.deviations),
         "images_per_second_mean": _mean([r.images_per_second for r in cell.records]),

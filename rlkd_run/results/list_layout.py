@@ -34,7 +34,7 @@ def students_list(cells: Sequence[Cell], select: Select, title: str = "") -> Tab
         *_settings(cells),
         *_accuracies(cells, select),
         Column[Cell]("teacher", lambda cell: teacher_text([cell]), right=True),
-        *_paper(select),
+        *_paper(cells, select),
     ]
     caption = [f"{measured(cells)}. Teacher: its accuracy as measured here.", *_epochs(cells, select)]
     return table_of(columns, cells, [*caption, *_sources(cells, select)], title)
@@ -47,7 +47,7 @@ def teachers_list(cells: Sequence[Cell], select: Select, title: str = "") -> Tab
         Column("teacher", _marked(lambda cell: cell.first.teacher)),
         *_settings(cells),
         *_accuracies(cells, select),
-        *_paper(select),
+        *_paper(cells, select),
     ]
     caption = [f"{measured(cells)}.", *_epochs(cells, select), *_sources(cells, select)]
     return table_of(columns, cells, caption, f"Teachers, {title}" if title else "Teachers")
@@ -87,10 +87,17 @@ def _epochs(cells: Sequence[Cell], select: Select) -> list[str]:
     return [both_epochs(top5=select if any(cell.top5(select) for cell in cells) else None)]
 
 
-def _paper(select: Select) -> list[Column[Cell]]:
+def _paper(cells: Sequence[Cell], select: Select) -> list[Column[Cell]]:
+    def top1(cell: Cell) -> str:
+        return "" if cell.paper is None else f"{cell.paper.top1:.2f}"
+
+    def top5(cell: Cell) -> str:
+        return "" if cell.paper is None or cell.paper.top5 is None else f"{cell.paper.top5:.2f}"
+
     return [
-        Column("paper", lambda cell: "" if cell.paper is None else f"{cell.paper.top1:.2f}", right=True),
+        Column("paper", top1, right=True),
         Column("Δ", lambda cell: difference_text(cell, select), right=True),
+        *([Column("paper's top-5", top5, right=True)] if any(map(top5, cells)) else []),
     ]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Literal
 
 import yaml
@@ -34,12 +35,14 @@ class Reported:
         source: publication and table.
         protocol: of what it is the best or the mean, such as `best test epoch, one seed`.
         temperature: of a distilled student; None of a network that was trained from labels.
+        top5: of the same networks, in percent; None where only top-1 is reported.
     """
 
     top1: float
     source: str
     protocol: str
     temperature: str | None = None
+    top5: float | None = None
 
     def is_comparable(self, select: Literal["best", "last"]) -> bool:
         """Whether it is of that epoch, or does not say of which it is."""
@@ -124,10 +127,18 @@ def _tables() -> Mapping[tuple[str, str, str, str], list[Reported]]:
     found: dict[tuple[str, str, str, str], list[Reported]] = {}
 
     def put(
-        dataset: str, pair: str, method: str, numbers: Mapping[str, float], source: str, protocols: Mapping[str, str]
+        dataset: str,
+        pair: str,
+        method: str,
+        numbers: Mapping[str, float],
+        source: str,
+        *,
+        protocols: Mapping[str, str] = MappingProxyType({}),
+        top5: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         for temperature, top1 in numbers.items():
-            number = Reported(float(top1), source, protocols.get(temperature, protocol), temperature)
+            of_whom = protocols.get(temperature, protocol)
+            number = Reported(top1, source, of_whom, temperature, top5.get(temperature))
             found.setdefault((dataset, pair, method, temperature), []).append(number)
 
     for name in _SOURCES:
@@ -135,14 +146,22 @@ def _tables() -> Mapping[tuple[str, str, str, str], list[Reported]]:
         source, protocol = facts["source"], facts["protocol"]
         table1, table3 = (f"{source}, Table {number}" if name == "rlkd" else source for number in (1, 3))
         for pair, numbers in facts["table1"]["pairs"].items():
-            put(CIFAR100, pair, facts["table1"]["method"], numbers, table1, facts["table1"].get("protocol", {}))
+            put(
+                CIFAR100,
+                pair,
+                facts["table1"]["method"],
+                numbers,
+                table1,
+                protocols=facts["table1"].get("protocol", {}),
+            )
         methods = {key: rows for key, rows in facts["table3"].items() if key not in _BESIDE_METHODS}
         for method, rows in methods.items():
             for column, pair in enumerate(facts["table3"]["pairs"]):
                 numbers = {temperature: row[column] for temperature, row in rows.items()}
-                put(CIFAR100, pair, method, numbers, table3, facts["table3"].get("protocol", {}))
-        for method, numbers in (facts[IMAGENET] or {"top1": {}})["top1"].items():
-            put(IMAGENET, _imagenet_pair(), method, numbers, source, {})
+                put(CIFAR100, pair, method, numbers, table3, protocols=facts["table3"].get("protocol", {}))
+        imagenet = facts[IMAGENET] or {"top1": {}, "top5": {}}
+        for method, numbers in imagenet["top1"].items():
+            put(IMAGENET, _imagenet_pair(), method, numbers, source, top5=imagenet["top5"].get(method, {}))
     return found
 
 
@@ -152,11 +171,12 @@ def _alone() -> Mapping[tuple[str, str, str], Reported]:
     papers, other = _facts()["rlkd"], _facts()["ctkd"]
     models, imagenet = papers["models"], other[IMAGENET]
     found = {
-        (CIFAR100, role, name): Reported(float(top1), papers["source"], models["protocol"])
+        (CIFAR100, role, name): Reported(top1, papers["source"], models["protocol"])
         for role in ("teacher", "student")
         for name, top1 in models[f"{role}s"].items()
     }
     for role in ("teacher", "student"):
-        top1, _ = imagenet[role]
-        found[IMAGENET, role, imagenet[f"{role}_model"]] = Reported(float(top1), other["source"], models["protocol"])
+        top1, top5 = imagenet[role]
+        number = Reported(top1, other["source"], models["protocol"], top5=top5)
+        found[IMAGENET, role, imagenet[f"{role}_model"]] = number
     return found

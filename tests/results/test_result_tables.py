@@ -52,6 +52,16 @@ def test_the_whole_table(table: Callable[..., list[str]], result: Make) -> None:
     ]
 
 
+def test_the_papers_top5_stands_where_one_is_printed(table: Callable[..., list[str]], result: Make) -> None:
+    imagenet = {"dataset": "imagenet", "teacher.name": "resnet34_imagenet", "student.name": "resnet18_imagenet"}
+    ctkd = {"temperature": "ctkd", "identity.cell": "b"}
+    dkd = {"method": "dkd", "identity.cell": "c"}
+    lines = table(result(imagenet), result({**imagenet, **ctkd}), result({**imagenet, **ctkd, **dkd}))
+    head, _, *rows = [[text.strip() for text in line.split("|")[-4:-1]] for line in lines[:5]]
+    assert head == ["paper", "Δ", "paper's top-5"]
+    assert [(paper, top5) for paper, _, top5 in rows] == [("70.83", "90.31"), ("71.32", "90.27"), ("71.51", "")]
+
+
 def test_nothing_is_claimed_of_a_single_run(table: Callable[..., list[str]], result: Make) -> None:
     lines = table(result(dataset="digits"))
     assert "±" not in "".join(lines)
@@ -152,8 +162,10 @@ def test_csv_reads_back(run_folder: Write, result: Make, teacher_result: Make, t
         "teacher_top1_mean": "72.5000",
         "teacher_top5_mean": "92.7500",
         "paper_top1": "70.6600",
+        "paper_top5": "",
         "paper_source": "arXiv 2407.00115, Table 1",
         "paper_protocol": "best test epoch, mean of 3-5 runs: arXiv 2211.16231's number",
+        "also_reported": "70.6600 (arXiv 2211.16231, README of the authors' code)",
         "difference": "0.3900",
         "deviations": "",
         "images_per_second_mean": "344.5000",
