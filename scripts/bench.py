@@ -162,15 +162,20 @@ def conclude(cases: list[Case], result: dict[str, Any]) -> None:
             own["kernels"]["idle_share"] = 1 - own["kernels"]["busy_ms_per_step"] / own["ms_per_step"]["median"]
 
 
-def best_rates(device: dict[str, Any], measured: dict[str, Any]) -> dict[str, float]:
+def best_rates(device: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     """The highest rates that any case with the same device and threads saw: disturbances only ever lower them."""
     seen = [own["rates"] for own in measured.values() if own["device"] == device]
-    return {key: max(rates[key] for rates in seen) for key in seen[0]}
+    products: dict[str, float] = {}
+    for rates in seen:
+        for precision, rate in rates["multiply_adds_per_second"].items():
+            products[precision] = max(rate, products.get(precision, 0))
+    return {"multiply_adds_per_second": products, "bytes_per_second": max(rates["bytes_per_second"] for rates in seen)}
 
 
-def bound(needs: dict[str, float], rates: dict[str, float], ms_per_step: float) -> dict[str, float]:
+def bound(needs: dict[str, Any], rates: dict[str, Any], ms_per_step: float) -> dict[str, Any]:
     """The least time of a step in ms, if arithmetic and memory overlap perfectly, and its share of the measured one."""
-    compute = 1000 * needs["multiply_adds_per_step"] / rates["multiply_adds_per_second"]
+    products = rates["multiply_adds_per_second"]
+    compute = 1000 * sum(macs / products[precision] for precision, macs in needs["multiply_adds_per_step"].items())
     memory = 1000 * needs["bytes_per_step"] / rates["bytes_per_second"]
     least = max(compute, memory)
     share = least / ms_per_step
@@ -209,13 +214,22 @@ def show(cases: list[Case], result: dict[str, Any]) -> None:
     ]
     print(table(["case", *parts, "sum", "without"], rows))
 
-    print("\nLower bound from arithmetic and bytes at the machine's measured rates, and how much of it is achieved.\n")
+    print(
+        "\nLower bound from arithmetic, in each network's precision, and bytes at the machine's measured rates, and how "
+        "much of it is achieved.\n"
+    )
     rows = [
         [
             name,
-            f"{own['work']['multiply_adds_per_step'] / 1e9:.2f}",
+            _by_precision(own["work"]["multiply_adds_per_step"], ".2f"),
             f"{own['work']['bytes_per_step'] / 2**20:.0f}",
-            f"{own['roofline']['multiply_adds_per_second'] / 1e9:.0f}",
+            _by_precision(
+                {
+                    name: own["roofline"]["multiply_adds_per_second"][name]
+                    for name in own["work"]["multiply_adds_per_step"]
+                },
+                ".0f",
+            ),
             f"{own['roofline']['bytes_per_second'] / 1e9:.1f}",
             f"{own['roofline']['compute_ms']:.1f}",
             f"{own['roofline']['memory_ms']:.1f}",
@@ -235,6 +249,11 @@ def show(cases: list[Case], result: dict[str, Any]) -> None:
     if rows:
         print("\nThe GPU during a step: idle is what of the step's time it works on nothing.\n")
         print(table(["case", "kernels", "copies", "busy ms", "idle"], rows))
+
+
+def _by_precision(values: dict[str, float], form: str) -> str:
+    """In units of 10⁹, as `15.89 fp32` or `8.05 bf16, 7.84 fp32`."""
+    return ", ".join(f"{value / 1e9:{form}} {precision}" for precision, value in values.items())
 
 
 def _and(several: bool) -> str:

@@ -102,13 +102,18 @@ class Measured:
         now = {"peak_mib": memory.peak_resident(), "resident_mib": memory.resident(), "helpers_mib": memory.helpers()}
         return {**now, **memory.on_device(self.device)}
 
-    def work(self, batch: int) -> dict[str, float]:
-        """See `roofline.work`."""
-        return roofline.work(*self.networks(), (3, 32, 32), batch)
+    def precisions(self) -> tuple[str, str]:
+        """What teacher and student compute in: fp32, tf32 (where cuDNN may) or bf16."""
+        own = "tf32" if self.device.type == "cuda" and torch.backends.cudnn.allow_tf32 else "fp32"
+        return own, own
 
-    def rates(self, quick: bool) -> dict[str, float]:
+    def work(self, batch: int) -> dict[str, Any]:
+        """See `roofline.work`."""
+        return roofline.work(*self.networks(), (3, 32, 32), batch, self.precisions())
+
+    def rates(self, quick: bool) -> dict[str, Any]:
         """See `roofline.rates`. Ask for memory before: this takes a lot of it."""
-        return roofline.rates(self.device, self.wait, quick=quick)
+        return roofline.rates(self.device, self.wait, sorted(set(self.precisions())), quick=quick)
 
     def facts(self) -> dict[str, Any]:
         """Device, threads and torch's build."""
@@ -162,6 +167,12 @@ class Project(Measured):
         """See `Measured`."""
         cached = isinstance(self.objective.answers, CachedTeacher)
         return None if cached else self.objective.teacher.model, self.objective.model
+
+    def precisions(self) -> tuple[str, str]:
+        """See `Measured`."""
+        both = zip((self.objective.teacher, self.objective.student), super().precisions(), strict=True)
+        teacher, student = (network.precision if network.precision == "bf16" else own for network, own in both)
+        return teacher, student
 
     def train(self, number: int, epoch: int, after_step: Callable[[int], None]) -> None:
         """See `Measured`; the epoch is entered near its end, as after an interruption."""
