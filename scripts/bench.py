@@ -215,8 +215,8 @@ def show(cases: list[Case], result: dict[str, Any]) -> None:
     print(table(["case", *parts, "sum", "without"], rows))
 
     print(
-        "\nLower bound from arithmetic, in each network's precision, and bytes at the machine's measured rates, and how "
-        "much of it is achieved.\n"
+        "\nLower bound from arithmetic, in each network's precision, and bytes at the machine's measured rates, and "
+        "how much of it is achieved.\n"
     )
     rows = [
         [
