@@ -125,3 +125,28 @@ def test_an_environment_whose_making_was_interrupted_is_made_anew() -> None:
     assert "making .venv" in first.stdout
     assert second.returncode == 0
     assert not second.stdout, "what is there stays"
+
+
+def test_a_borrowed_gpu_is_used_part_by_part(tmp_path: Path) -> None:
+    python, out = tmp_path / "python", tmp_path / "out"
+    python.write_text(
+        '#!/bin/sh\ncase "$*" in -c*) exit 1 ;; esac\necho "$1"\ncase "$1" in *growth.py) exit 3 ;; esac\n'
+    )
+    python.chmod(0o755)
+
+    def check(*parts: str) -> subprocess.CompletedProcess[str]:
+        variables = {**os.environ, "PYTHON": str(python), "OUT": str(out)}
+        return subprocess.run(
+            [SCRIPTS / "gpu_check", *parts], capture_output=True, text=True, env=variables, check=False
+        )
+
+    done = check("growth", "bench")
+    assert done.returncode == 1
+    assert "No GPU here" in done.stderr
+    assert (out / "bench.txt").read_text() == "scripts/bench.py\n"
+    summary = (out / "summary.txt").read_text().splitlines()
+    assert [re.sub(r"\d+ s", "S", line) for line in summary] == ["== growth: S, exit 3", "== bench: S, exit 0"]
+    assert done.stdout.splitlines()[-2:] == summary
+    unknown = check("nothing")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr.splitlines()[-1].startswith("nothing: no part of it")
