@@ -7,8 +7,9 @@
 Images are random and of CIFAR's shape. Sizes take turns, repeat by repeat, each with the last steps of an epoch in
 which RLKD's agent acts; what an epoch does once (shuffling, for example) is shown apart, because it may grow with the
 data.
-Then whole epochs of the smallest data set are run one after the other, with numbers spread over the recipe; memory is
-looked at after each. A slope is Theil and Sen's (the median of the slopes of all pairs), which single disturbances do
+Then whole epochs of the smallest data set are run one after the other, with numbers spread over the recipe, rising and
+falling again, so that a machine that becomes slower meanwhile does not look like epochs that do; memory is looked at
+after each. A slope is Theil and Sen's (the median of the slopes of all pairs), which single disturbances do
 not move; it is given in percent of the median over the whole range, beside the spread of the values it was taken from.
 """
 
@@ -46,7 +47,7 @@ def arguments(typed: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--steps", type=at_least(2), default=24, help="a repeat and size (default: 24)")
     parser.add_argument("--repeats", type=at_least(1), default=5)
-    parser.add_argument("--epochs", type=at_least(2), default=12, help="how many are run (default: 12)")
+    parser.add_argument("--epochs", type=at_least(3), default=12, help="how many are run (default: 12)")
     parser.add_argument("--json", type=new_file, metavar="FILE", help="everything, all single values included")
     parser.add_argument("--quick", action="store_true", help="a smoke run: tiny networks and few steps, unless set")
     given = parser.parse_args(typed)
@@ -67,7 +68,7 @@ def arguments(typed: Sequence[str] | None = None) -> argparse.Namespace:
 def slope(x: Sequence[float], y: Sequence[float]) -> float:
     """Theil and Sen's slope: units of y for one of x."""
     points = itertools.combinations(zip(x, y, strict=True), 2)
-    return statistics.median((b[1] - a[1]) / (b[0] - a[0]) for a, b in points)
+    return statistics.median((b[1] - a[1]) / (b[0] - a[0]) for a, b in points if a[0] != b[0])
 
 
 def percent(x: Sequence[float], y: Sequence[float]) -> float:
@@ -76,13 +77,15 @@ def percent(x: Sequence[float], y: Sequence[float]) -> float:
 
 
 def epoch_numbers(number: int, config: RunConfig) -> list[int]:
-    """Epochs spread over the recipe, in order, none of which trains the agent: their steps should take equally long."""
+    """Epochs spread over the recipe, there and back, none of which trains the agent: their steps should be alike."""
     first, last = WARM_UP + 1, config.recipe.epochs
     every = config.agent.train_every
     acting = [epoch for epoch in range(first, last + 1) if epoch % every and epoch >= config.agent.warmup_epochs]
-    if len(acting) < number:
+    different = (number + 1) // 2
+    if len(acting) < different:
         raise ValueError(f"--epochs {number}: the agent acts without learning in only {len(acting)} of the recipe")
-    return [acting[round(i * (len(acting) - 1) / (number - 1))] for i in range(number)]
+    rising = [acting[round(i * (len(acting) - 1) / (different - 1))] for i in range(different)]
+    return [*rising, *rising[number // 2 - 1 :: -1]]
 
 
 def measure(given: argparse.Namespace, child: Child, numbers: list[int]) -> dict[str, Any]:
@@ -149,10 +152,11 @@ def show(policy: str, result: dict[str, Any]) -> None:
         + ([] if epoch["gpu_mib"] is None else [f"{epoch['gpu_mib']:.1f}"])
         for epoch in epochs
     ]
+    numbers = [epoch["epoch"] for epoch in epochs]
     head = ["epoch", "ms a step", "resident MiB", "GPU MiB"]
     print(table(head[: len(rows[0])], rows))
     print(
-        f"\nFrom epoch {epochs[0]['epoch']} to {epochs[-1]['epoch']} the time of a step changes by "
+        f"\nFrom epoch {min(numbers)} to {max(numbers)} the time of a step changes by "
         f"{end['time_over_epochs_percent']:+.1f} % (single epochs differ by up to "
         f"{end['time_spread_over_epochs_percent']:.1f} %); {end['memory']} changes by "
         f"{1024 * end['memory_mib_per_epoch']:+.1f} KiB an epoch, "

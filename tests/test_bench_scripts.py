@@ -142,7 +142,7 @@ def test_growth_is_told_by_slopes(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert "From 32 to 64 images" in capsys.readouterr().out
     policy = result()["policies"]["rlkd"]
     assert [size["images"] for size in policy["sizes"]] == [32, 64]
-    assert [epoch["epoch"] for epoch in policy["epochs"]] == [21, 130, 239]
+    assert [epoch["epoch"] for epoch in policy["epochs"]] == [21, 239, 21]
     assert all(epoch["resident_mib"] > 0 for epoch in policy["epochs"])
     assert policy["conclusion"]["time_over_sizes_percent"].keys() == SPREAD
 
@@ -396,3 +396,14 @@ class TestParts:
         import growth
 
         assert growth.percent([0, 1, 2, 3, 4, 5], [10, 11, 12, 99, 14, 15]) == pytest.approx(100 * 5 / 13)
+
+    def test_a_machine_that_becomes_slower_is_no_slope_over_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        import growth
+        from bench_parts.cases import one_run
+
+        config = one_run(["teacher=resnet14", "student=resnet8"])
+        for number in (3, 6, 7):
+            visited = growth.epoch_numbers(number, config)
+            assert (len(visited), visited[0], max(visited)) == (number, 21, 239)
+            assert visited == visited[::-1]
+            assert growth.percent(visited, [100 + position for position in range(number)]) == pytest.approx(0)
