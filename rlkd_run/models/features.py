@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -125,6 +126,7 @@ class Network:
         if not self._hooks:
             for words in _SETTLED:
                 warnings.filterwarnings("ignore", words)
+            logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # a CUDA toolkit without a GPU
             if self.weight_gradients is not None:
                 self.weight_gradients.keep_apart(self.model)
                 torch._dynamo.config.recompile_limit = _PIECES
