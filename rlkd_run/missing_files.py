@@ -1,4 +1,4 @@
-"""Input files that are not there, found before the first job of a sweep; never imports torch."""
+"""Input files that are not there, found or fetched before the first job of a sweep; never imports torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from contextlib import suppress
 from rlkd_run.config.datasets import FolderOptions
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.data.archives import CIFAR10, CIFAR100
+from rlkd_run.data.published import found_or_fetched
 from rlkd_run.data.splits import wrong_splits
+from rlkd_run.errors import ConfigError
 from rlkd_run.files import missing
 from rlkd_run.teacher_weights import find_weights
 
@@ -31,6 +33,24 @@ def missing_files(runs: Iterable[RunConfig], *, elsewhere: bool) -> list[str]:
         with suppress(OSError):  # a folder that must not be looked into, which the job says better
             problems += [] if elsewhere else _images(run)
     return list(dict.fromkeys(problems))
+
+
+def fetch_images(runs: Iterable[RunConfig]) -> None:
+    """Fetch published images that are not there, once and not in every job.
+
+    Raises:
+        ConfigError: they cannot be fetched; each reason once.
+    """
+    problems: list[str] = []
+    for options in {(run.dataset.name, run.dataset.root): run.dataset for run in runs}.values():
+        archive = _ARCHIVES.get(options.name)
+        if archive is not None:
+            try:
+                found_or_fetched(archive, options)
+            except ConfigError as error:
+                problems += error.problems
+    if problems:
+        raise ConfigError(problems)
 
 
 def _weights(run: RunConfig) -> list[str]:

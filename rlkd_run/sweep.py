@@ -26,7 +26,7 @@ from rlkd_run.grouping import cohorts
 from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, ignore_more_of, stop_at_once
 from rlkd_run.job import Frozen, run_job, stop_jobs_here, write_together
 from rlkd_run.launchers import candid_launcher
-from rlkd_run.missing_files import missing_files
+from rlkd_run.missing_files import fetch_images, missing_files
 from rlkd_run.own_code import tell_if_code_changed
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
@@ -46,17 +46,20 @@ def run_sweep(command: Command) -> int:
         0, or 1 if a job failed.
 
     Raises:
-        ConfigError: nothing can be swept, a file that a job reads is not there, a result is damaged, or the folder of
-            the runs cannot be written.
+        ConfigError: nothing can be swept, a file that a job reads is not there or cannot be fetched, a result is
+            damaged, or the folder of the runs cannot be written.
         Interrupted: a signal asked for it; the jobs under way have saved their state.
     """
     runs = {folder_of(run): run for run in command.runs}
     objective = objective_of(command.runs)
     waiting = [run for run in command.runs if not finished(folder_of(run))]
     problems = [problem for folder in runs if finished(folder) and (problem := unusable(folder)) is not None]
-    problems += missing_files(waiting, elsewhere=command.launcher_kind in ("submitit", "ray"))
+    elsewhere = command.launcher_kind in ("submitit", "ray")
+    problems += missing_files(waiting, elsewhere=elsewhere)
     if problems:
         raise ConfigError(problems)
+    if not elsewhere:
+        fetch_images(waiting)
     if command.search is not None and objective is not None:
         before: set[Path] = set()
         carry_out = partial(_carry_out, command=command, before=before, begun=set())
@@ -212,9 +215,19 @@ def _summary(runs: Mapping[Path, RunConfig], before: set[Path], *, stopped: bool
     others = [one for one in missing if one.state != "failed"]
     words = [f"{done} done", f"{len(failed)} failed", f"{len(before)} skipped (finished before)"]
     words += [f"{len(others)} not finished"] if others else []
-    lines = [f"sweep     {', '.join(words)}"]
+    alike: dict[str, list[Path]] = {}  # by what is told of them
     for one in missing:
-        log = log_file(one.folder)
         told = "left no record; the lines above say why" if one.state == "waiting" and not stopped else one.words
-        lines.append(f"  {one.folder}: {told}" + (f" (its output: {log})" if log.exists() else ""))
+        alike.setdefault(told, []).append(one.folder)
+    lines = [f"sweep     {', '.join(words)}"]
+    for told, (first, *others_too) in alike.items():
+        if others_too:
+            lines += [f"  {told}:", *(f"    {folder}{_output(folder)}" for folder in (first, *others_too))]
+        else:
+            lines.append(f"  {first}: {told}{_output(first)}")
     return "\n".join(lines)
+
+
+def _output(folder: Path) -> str:
+    log = log_file(folder)
+    return f" (its output: {log})" if log.exists() else ""

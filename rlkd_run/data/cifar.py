@@ -21,7 +21,7 @@ from torch import Tensor
 from rlkd_run.config.datasets import DatasetOptions
 from rlkd_run.data.archives import CIFAR10, CIFAR100, Archive
 from rlkd_run.data.dataset import Loading
-from rlkd_run.data.download import DownloadError, download_folder
+from rlkd_run.data.published import found_or_fetched
 from rlkd_run.data.resident import RawImages, ResidentDataset
 from rlkd_run.errors import ConfigError
 
@@ -44,26 +44,12 @@ def read_archive(archive: Archive, options: DatasetOptions) -> RawImages:
     Raises:
         ConfigError: files are missing and cannot be fetched, or do not have the published sums.
     """
-    folder = _find(archive, options)
+    folder = found_or_fetched(archive, options)
     train_images, train_labels = _read_split(archive, folder, archive.train)
     test_images, test_labels = _read_split(archive, folder, archive.test)
     ((meta, md5),) = archive.meta.items()
     names = list(_read(archive, folder / meta, md5)[archive.names_key])
     return RawImages(train_images, train_labels, test_images, test_labels, names)
-
-
-def _find(archive: Archive, options: DatasetOptions) -> Path:
-    found = archive.find(options.root)
-    if found is not None:
-        return found
-    if not options.download:
-        raise ConfigError(archive.not_there(options.root))
-    folder = Path(options.root) / archive.folder
-    try:
-        download_folder(archive.url, archive.md5, folder)
-    except DownloadError as error:
-        raise ConfigError(archive.not_there(options.root, f"could not be downloaded ({error})")) from error
-    return folder
 
 
 def _read_split(archive: Archive, folder: Path, files: dict[str, str]) -> tuple[Tensor, Tensor]:

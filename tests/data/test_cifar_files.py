@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support import Ended
 
 from rlkd_run.data import cifar
 from rlkd_run.data.archives import Archive
@@ -104,6 +105,26 @@ def test_no_network(open_data: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = refusal(open_data, "cifar100", root="nowhere", download=True)
     for word in ("could not be downloaded (no route to host)", "cifar-100-python/", cifar.CIFAR100.url):
         assert word in problem
+    assert not list(Path().iterdir())
+
+
+def test_no_network_for_a_sweep(rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def offline(url: str, **options: Any) -> None:
+        asked.append(url)
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    ended = rlkd_run(
+        "dataset=cifar10,cifar100", "dataset.root=data", "student=resnet8,resnet14", "temperature=fixed,rlkd"
+    )
+    assert ended.code == 2
+    assert [line.split(" is not in ")[0] for line in ended.err.splitlines()] == [
+        "rlkd-run: CIFAR-10",
+        "rlkd-run: CIFAR-100",
+    ]
+    assert asked == [cifar.CIFAR10.url, cifar.CIFAR100.url], "once, and not by every job"
     assert not list(Path().iterdir())
 
 

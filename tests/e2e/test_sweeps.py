@@ -126,7 +126,9 @@ def test_a_killed_cohort_is_on_record_for_each_of_its_runs_and_goes_on() -> None
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 1, printed
     assert "sweep     0 done, 3 failed, 0 skipped" in printed
-    assert printed.count("killed by SIGKILL") == 3
+    *_, told, first, second, third = printed.splitlines()
+    assert told.startswith("  failed: killed by SIGKILL")
+    assert {Path(line.split()[0]) for line in (first, second, third)} == {path.parents[1] for path in begun}
     again = start(*sweep)
     printed, _ = again.communicate(timeout=120)
     assert again.returncode == 0, printed
