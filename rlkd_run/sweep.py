@@ -105,7 +105,9 @@ def _carry_out(runs: Mapping[Path, RunConfig], *, command: Command, before: set[
     begun.update(waiting)
     try:
         if command.launcher_kind != "basic":  # a place in a cluster is not for waiting
-            cancelled = _launch(missing_teachers(waiting.values()), command)
+            for run in waiting.values():  # frozen before the first job starts, these too
+                Frozen(run, Path.cwd()).write()
+            cancelled = _launch(missing_teachers(waiting.values()), command, then=waiting)
             waiting = _without_those_taught_by(cancelled, waiting)
         given_up = _launch(waiting, command)
         # Another sweep that wants the same runs has been let do them, while this one did others; and joblib, where one
@@ -144,8 +146,16 @@ def _left(folder: Path) -> bool:
     return not finished(folder) and standing(folder).state not in ("failed", "unreadable")
 
 
-def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = False) -> set[Path]:
+def _launch(
+    runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = False, then: Iterable[Path] = ()
+) -> set[Path]:
     """Hand the jobs to Hydra's launcher, as a sweep over the files that hold their configurations.
+
+    Args:
+        runs: the jobs by their folders.
+        command: whose launcher.
+        wait: whether a job waits for another sweep that is at it.
+        then: folders of jobs that are frozen too and come afterwards, unless the launcher gives up.
 
     Returns:
         The folders of those that a scheduler has ended for good, or may still have in its queue; what became of the
@@ -193,7 +203,7 @@ def _launch(runs: Mapping[Path, RunConfig], command: Command, *, wait: bool = Fa
             ended = list(range(len(groups)))
         if not wait and all(standing(folder) == before[folder] for folder in runs):
             if not has_queue:
-                for folder in runs:
+                for folder in (*runs, *then):
                     forget(folder)
             raise ConfigError(told) from error
         print(f"rlkd-run: {told}", file=sys.stderr, flush=True)

@@ -33,7 +33,8 @@ HEAD = """# Base methods and temperature policies
 v and u are the logits of teacher and student, CE the cross entropy with the labels, f the penultimate feature, F the
 map of a stage, e the epoch from 1. KL_T(v, u) = mean over the batch of T_t T_s KL(softmax(v / T_t) ‖ softmax(u / T_s)),
 where the policy gives both temperatures, one for all or one an instance, and for all policies but the two-sided ones
-T_t = T_s. Every term has a weight, an option of the method.
+T_t = T_s. Every term but annealing's has a weight, an option of the method; diffkd's denoisers and autoencoder share
+those of what they denoise.
 
 The values below are those of resnet56 → resnet20 on CIFAR-100 in 240 epochs. Some follow the pair, the data set or the
 epochs: `rlkd-run … --cfg job --resolve` shows yours.
@@ -60,8 +61,9 @@ METHODS_HEAD = """
 
 `rlkd-run method=NAME`. *Temperature*: whether a policy has something to set. *Reads*: what the method takes from the
 networks beside their logits; a network that cannot give it is refused before training. *z*: `method.standardise=true`
-runs its divergence on z-scored logits (LSKD). The methods with a feature loss, w, stand alone, as their own papers run
-them, with `method.kl_weight=0 method.ce_weight=1 temperature=fixed`. Modules that a method owns are trained with the
+runs its divergence on z-scored logits (LSKD). The methods with a feature loss, w, stand alone
+with `method.kl_weight=0 method.ce_weight=1 temperature=fixed`, as most of their papers run them; infoflow's uses no
+labels at all, and diffkd's keeps its `kl_weight`. Modules that a method owns are trained with the
 student, kept in checkpoints, and no part of the student that is exported.
 """
 

@@ -15,7 +15,9 @@ class StudentOptions:
     source: str = option("zoo: the CIFAR networks of the literature; timm: any model of timm", choices=("zoo", "timm"))
     model: str = option("name of the architecture in its source")
     pretrained: bool = option("timm only: start from the weights that timm publishes for the model")
-    lr: float = option("learning rate at which the literature trains this student; recipe.lr follows it", gt=0)
+    lr: float = option(
+        "learning rate at which the literature trains this student; with recipe=cifar, recipe.lr follows it", gt=0
+    )
 
 
 @dataclass

@@ -109,9 +109,10 @@ def test_a_pre_empted_job_of_submitit_is_requeued_and_resumes() -> None:
     assert "resumed   after" in log
 
 
-def test_a_launcher_that_cannot_start_is_one_sentence(rlkd_run_process: Callable[..., Ended]) -> None:
+@pytest.mark.parametrize("teacher", ["teacher.checkpoint=teacher.safetensors", "teacher.checkpoint=null"])
+def test_a_launcher_that_cannot_start_is_one_sentence(rlkd_run_process: Callable[..., Ended], teacher: str) -> None:
     needs("joblib")
-    ended = rlkd_run_process(*JOBS, "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
+    ended = rlkd_run_process(*JOBS, teacher, "hydra/launcher=joblib", "hydra.launcher.n_jobs=0")
     assert ended.code == 2
     assert ended.err == "rlkd-run: The launcher joblib ended early: n_jobs == 0 in Parallel has no meaning.\n"
     assert not list(Path("outputs/runs/.queue").glob("*.json"))
@@ -178,15 +179,18 @@ def test_runs_whose_teacher_was_cancelled_are_not_begun(
 ) -> None:
     needs("joblib")
     launched: list[int] = []
+    queued: list[int] = []
 
-    def launch(runs: dict[Path, Any], command: Command, *, wait: bool = False) -> set[Path]:
+    def launch(runs: dict[Path, Any], command: Command, **options: Any) -> set[Path]:
         launched.append(len(runs))
+        queued.append(len(list(Path("outputs/runs/.queue").glob("*.json"))))
         return set(runs)
 
     monkeypatch.setattr(sweep, "_launch", launch)
     jobs = [*JOBS, "teacher.checkpoint=null", "hydra/launcher=joblib"]
     assert sweep.run_sweep(compose_command(jobs)) == 1
     assert launched == [1, 0, 0]
+    assert queued == [2, 2, 2], "what comes after the teachers is frozen before them, and --status knows it"
     out = capsys.readouterr().out
     assert "note      2 runs not begun, as the scheduler has ended, or still keeps, the job of the teacher: " in out
     assert "0 done, 0 failed, 0 skipped (finished before), 2 not finished" in out
