@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rlkd_run.capture import CapturedSteps, Recorder
 from rlkd_run.data.dataset import Draw, DrawnLoader, TrainLoader
+from rlkd_run.data.mixing import check_plan
 from rlkd_run.instances import Instances
 from rlkd_run.layer_rates import LayerRates
 from rlkd_run.meters import EpochMeter
@@ -166,7 +167,8 @@ class Trainer:
             else:
                 self._position.fill_(self.step)
                 kept = self._kept_draw(draw)
-                self.captured.run(self.objective, mix is None, partial(self._update_drawn, loader, kept, mix))
+                work = partial(self._update_drawn, loader, kept, mix)
+                self.captured.run(self.objective, None if mix is None else mix.labels, work)
             yield len(draw.image)
 
     def _update_drawn(self, loader: DrawnLoader, draw: Draw, mix: MixPlan | None) -> None:
@@ -182,13 +184,12 @@ class Trainer:
     def _kept_plan(self, mix: MixPlan | None) -> MixPlan | None:
         if mix is None:
             return None
+        check_plan(mix, self.loader.num_images)
         if self._mix is None:
-            self._mix = MixPlan(
-                mix.partner.to(self.device, copy=True), mix.weight.to(self.device, copy=True), mix.labels
-            )
+            self._mix = MixPlan(mix.partner.to(self.device, copy=True), mix.weight.to(self.device, copy=True))
         self._mix.partner.copy_(mix.partner)
         self._mix.weight.copy_(mix.weight)
-        return self._mix
+        return self._mix._replace(labels=mix.labels)
 
     def _begin_phase(self, epoch: int) -> None:
         """A phase starts with a fresh optimiser, and may start from the best weights of the phase before."""

@@ -16,7 +16,7 @@ from trainings import CPU, training
 from rlkd_run import capture
 from rlkd_run.capture import CapturedSteps, CudaGraphs, recorder_for
 from rlkd_run.config.registry import METHODS, TEMPERATURES
-from rlkd_run.protocol import Observation, Situation, Temperatures
+from rlkd_run.protocol import MixPlan, Observation, Situation, Temperatures
 from rlkd_run.temperature.base import Policy
 from rlkd_run.training import Trainer
 
@@ -198,6 +198,30 @@ def test_a_policy_that_says_nothing_is_not_captured(capsys: pytest.CaptureFixtur
     train(trainer, 2)
     assert (tape.warm_ups, tape.recorded, trainer.captured) == (0, 0, None)
     assert capsys.readouterr().out.count("capture   not with this") == 1
+
+
+def mixing(labels: list[str], *, tape: Tape | None = None) -> Trainer:
+    """A training whose epochs replace every image by a mixture, each with labels of another kind."""
+    trainer = make("temperature=fixed", tape=tape)
+    objective, number = trainer.objective, trainer.loader.num_images
+    begin_epoch = objective.begin_epoch
+
+    def begin(epoch: int) -> MixPlan:
+        begin_epoch(epoch)
+        shares = torch.full((number,), 0.75)
+        return MixPlan(torch.arange(number).roll(epoch), shares, labels[epoch - 1])
+
+    objective.begin_epoch = begin  # type: ignore[method-assign]
+    return trainer
+
+
+def test_mixed_images_have_the_labels_of_their_own_epoch() -> None:
+    labels = ["mixed", "low", "mixed", "low"]
+    expected, captured = (train(mixing(labels, tape=tape), len(labels)) for tape in (None, Tape()))
+    assert same(state(expected), state(captured))
+    for tape in (None, Tape()):
+        with pytest.raises(ValueError, match=r"MixPlan\.labels"):
+            train(mixing(["nonsense"], tape=tape), 1)
 
 
 def test_counts_go_on_in_repeated_steps() -> None:
