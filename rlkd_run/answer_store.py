@@ -192,11 +192,26 @@ class AnswerStore:
             answers: [K, D] by name, on the CPU.
         """
         assert self._lock is not None, "only the process that holds the lock writes"
-        rounded = {name: value.to(self._dtype) for name, value in answers.items()}
-        fits = torch.stack([value.isfinite().all(1) for value in rounded.values()]).all(0)
-        for name, value in rounded.items():
+        kept, fits = self._kept(answers)
+        for name, value in kept.items():
             self._values[name][keys[fits]] = value[fits]
         self._known[keys[fits]] = True
+
+    def as_read_back(self, answers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Answers as `read` will give them: whoever computes a row and who finds it have the same numbers.
+
+        Args:
+            answers: [K, D] float32 by name; rows that the precision cannot hold stay as they are.
+        """
+        if self._dtype == torch.float32:
+            return dict(answers)
+        kept, fits = self._kept(answers)
+        return {name: torch.where(fits[:, None], kept[name].float(), value) for name, value in answers.items()}
+
+    def _kept(self, answers: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Answers in the precision that they are kept in, and which of the rows it can hold, [K] bool."""
+        kept = {name: value.to(self._dtype) for name, value in answers.items()}
+        return kept, torch.stack([value.isfinite().all(1) for value in kept.values()]).all(0)
 
     def flush(self) -> None:
         """Bring what was noted to disk: first the values, then that they are known."""

@@ -115,7 +115,7 @@ class CachedTeacher:
         if len(missing) == 0:
             return _outputs({name: upload(rows, self._device) for name, rows in self._store.read(keys).items()})
         places = upload(missing, self._device)
-        answers = _answers(self.network(batch.images[places]))
+        answers = self._store.as_read_back(_answers(self.network(batch.images[places])))
         if self._writes:
             self._new.append((keys[missing], answers))
         whole = {}

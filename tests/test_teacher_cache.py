@@ -96,6 +96,16 @@ def test_kept_answers_train_as_the_network_does(case: list[str], mode: str) -> N
     assert apart(plain, weights(trained(*case, "seed=1"))) > 1e-2
 
 
+def test_rounded_answers_are_the_same_whether_computed_or_found() -> None:
+    rounded = ("temperature=fixed", "runtime.teacher_cache=lazy", "runtime.teacher_cache_precision=fp16")
+    cold = trained(*rounded)
+    close()
+    assert apart(weights(cold), weights(trained(*rounded))) < 1e-4
+    close()
+    exact = weights(trained("temperature=fixed", "runtime.teacher_cache=lazy"))
+    assert apart(exact, weights(cold)) > 1e-4, "rounding shows, or this test shows nothing"
+
+
 def test_the_network_is_asked_once_for_a_view(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make("temperature=fixed", "runtime.teacher_cache=lazy")
     asked: list[int] = []
