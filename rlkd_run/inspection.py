@@ -44,7 +44,7 @@ def evaluate(config: RunConfig, images: str | None) -> None:
     """
     folder, stored, record = _finished_run(config)
     device = prepare(config.runtime)
-    seen = _with_images(stored, folder, images, device)
+    seen = replace(_with_images(stored, folder, images, device), runtime=config.runtime)
     dataset = open_data(seen, device)
     print(f"images    {dataset.name}, dataset.root={place_of(seen.dataset)}", flush=True)
     if record is not None and record["classes"] != dataset.class_names:
@@ -52,14 +52,14 @@ def evaluate(config: RunConfig, images: str | None) -> None:
             f"dataset.root={place_of(seen.dataset)} has other classes than run={folder} was trained with: "
             f"{_differences(record['classes'], dataset.class_names)}."
         )
-    scores = {"student": _score(_student(stored, folder, images_record(dataset)), dataset, stored, device)}
+    scores = {"student": _score(_student(stored, folder, images_record(dataset)), dataset, seen, device)}
     teaching = taught_by(stored)
     try:
         teacher = _teacher(teaching, folder, dataset, device)
     except ConfigError as error:  # the student's score shall not be lost for it
         print(f"teacher   not measured: {error}")
     else:
-        scores["teacher"] = _score(teacher, dataset, stored, device)
+        scores["teacher"] = _score(teacher, dataset, seen, device)
     for role, accuracy in scores.items():
         name = getattr(teaching, role).model
         print(
@@ -88,7 +88,8 @@ def export(config: RunConfig, images: str | None) -> None:
     folder, stored, record = _finished_run(config)
     device = prepare(replace(config.runtime, device="cpu"))
     if record is None:
-        record = images_record(open_data(_with_images(stored, folder, images, device), device))
+        seen = replace(_with_images(stored, folder, images, device), runtime=config.runtime)
+        record = images_record(open_data(seen, device))
     student = _student(stored, folder, record)
     target = folder / "export"
     result = read_json(folder / RESULT)
@@ -112,13 +113,13 @@ _OF_THE_RUN = ("dataset", "student", "teacher", "auxiliary", "method", "temperat
 
 
 def _finished_run(config: RunConfig) -> tuple[Path, RunConfig, dict[str, Any] | None]:
-    """The folder and configuration of ``run=``, with the runtime of this command, and what it says of its images."""
+    """The folder of ``run=``, its configuration as recorded, and what it says of its images."""
     assert config.top.run is not None  # checked when the configuration was composed
     folder = Path(config.top.run)
     result = read_json(folder / RESULT)
     if result.get("task") != "distill" or not (folder / STUDENT).is_file():
         raise ConfigError(f"run={folder} is not the folder of a finished distillation.")
-    return folder, replace(RunConfig.from_dict(result["config"]), runtime=config.runtime), result.get("images")
+    return folder, RunConfig.from_dict(result["config"]), result.get("images")
 
 
 def _with_images(stored: RunConfig, folder: Path, images: str | None, device: torch.device) -> RunConfig:

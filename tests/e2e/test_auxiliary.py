@@ -44,6 +44,16 @@ def test_it_is_distilled_first_and_then_teaches(rlkd_run: Callable[..., Ended]) 
     assert len(list(Path("outputs/runs").iterdir())) == 3
 
 
+def test_it_is_looked_for_where_the_run_learnt_from_it(rlkd_run: Callable[..., Ended]) -> None:
+    """Precisions are part of what names it, and those of the run count, not those of the command that evaluates."""
+    ended = rlkd_run(*COMMAND, "runtime.precision=bf16")
+    assert ended.code == 0, ended.err
+    folder, _ = result("resnet8")
+    ended = rlkd_run("task=evaluate", f"run={folder}", "runtime.num_threads=1")
+    assert "not measured" not in ended.out
+    assert "teacher   resnet14: " in ended.out
+
+
 def test_one_that_is_damaged_costs_no_training(rlkd_run: Callable[..., Ended]) -> None:
     assert rlkd_run(*COMMAND).code == 0
     folder, _ = result("resnet14")
