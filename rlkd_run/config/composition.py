@@ -47,7 +47,7 @@ from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.search import Dimension, Search, Setting, listed_values, settled
 from rlkd_run.config.shipped import config_folder
 from rlkd_run.config.validate import contradictions
-from rlkd_run.errors import ConfigError
+from rlkd_run.errors import ConfigError, in_a_line
 
 
 @dataclass(frozen=True)
@@ -270,7 +270,7 @@ def _compose(overrides: Sequence[str]) -> DictConfig:
         raise ConfigError(f"A yaml file is not UTF-8 text, from what comes after {before!r} on.") from error
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         # A mistake in a yaml file, or in Hydra's own keys: the library's first line says which.
-        raise ConfigError(f"The configuration does not compose: {str(error).strip().splitlines()[0]}") from error
+        raise ConfigError(f"The configuration does not compose: {in_a_line(error)}.") from error
     except yaml.YAMLError as error:
         told = " ".join(str(error).split())  # of a character that no yaml may hold, with its file
         if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:

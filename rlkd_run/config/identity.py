@@ -28,7 +28,7 @@ def relevant(options: Any) -> dict[str, Any]:
         value, declared = getattr(options, field.name), field.metadata
         if not declared.get("identity", True) or value == declared.get("neutral", MISSING):
             continue
-        if (when := declared.get("when")) is None or getattr(options, when[0]) == when[1]:
+        if (when := declared.get("when")) is None or getattr(options, when[0]) in when[1]:
             values[field.name] = relevant(value) if dataclasses.is_dataclass(value) else value
     return values
 

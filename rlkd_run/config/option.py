@@ -22,7 +22,7 @@ def option(
     lt: float | None = None,
     identity: bool = True,
     neutral: Any = MISSING,
-    when: tuple[str, str] | None = None,
+    when: tuple[str, tuple[str, ...]] | None = None,
     path: bool = False,
 ) -> Any:
     """Declare an option of a dataclass.
@@ -36,7 +36,7 @@ def option(
         neutral: the value that stands for nothing, i.e. what a run without this option does. It does not count for
             the identity, so that an option that comes later moves no folder of an earlier run; and it is what a
             missing value means, so that an earlier run's configuration can still be read.
-        when: (name, value) of a sibling option without which this one has no effect, and does not count.
+        when: name of a sibling option, and its values with which alone this one has an effect, and counts.
         path: whether the text names a file or folder, so that a leading ~ is the user's home.
     """
     metadata = {

@@ -46,7 +46,7 @@ class RecipeOptions:
         neutral="none",
     )
     tempbalance: Optional[TempBalanceOptions] = option(
-        "how tempbalance assigns rates", neutral=None, when=("lr_policy", "tempbalance")
+        "how tempbalance assigns rates", neutral=None, when=("lr_policy", ("tempbalance",))
     )
 
 
@@ -113,7 +113,10 @@ class RuntimeOptions:
         neutral="none",
     )
     teacher_cache_precision: str = option(
-        "of the kept answers; fp16 rounds to a relative 2^-11", choices=("fp32", "fp16"), neutral="fp32"
+        "of the kept answers; fp16 rounds to a relative 2^-11",
+        choices=("fp32", "fp16"),
+        neutral="fp32",
+        when=("teacher_cache", ("lazy", "full")),
     )
     cache_root: str = option("folder of the kept answers", identity=False, neutral="outputs/cache", path=True)
 

@@ -150,6 +150,8 @@ def deviations(record: Record) -> tuple[Deviation, ...]:
             expected |= recipe.schedule
             if config.get("temperature.name") == "rlkd":
                 expected |= recipe.agent_schedule
+        if config.get("runtime.teacher_cache") == "none":
+            del expected["runtime.teacher_cache_precision"]
         if config.get("teacher.checkpoint") is not None:
             del expected["teacher.objective"]
         elif not config.get("teacher.pretrained"):

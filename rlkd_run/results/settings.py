@@ -36,9 +36,10 @@ NEUTRAL: FlatConfig = {
 
 EFFECTIVE_WITH: Mapping[str, tuple[tuple[str, str], ...]] = {
     "recipe.tempbalance": (("recipe.lr_policy", "tempbalance"), ("teacher.recipe.lr_policy", "tempbalance")),
+    "runtime.teacher_cache_precision": (("runtime.teacher_cache", "lazy"), ("runtime.teacher_cache", "full")),
     "teacher.nasty": (("teacher.objective", "nasty"),),
 }
-"""Group -> the choices (key, value) of which one must be made, or the group has no effect."""
+"""Group or key -> the choices (key, value) of which one must be made, or it has no effect."""
 
 # What decides nothing where a teacher's weights are given: it is no difference to a run whose teacher was trained.
 _OF_TRAINED_TEACHER = ("teacher.recipe.", "teacher.seed", "teacher.objective", "teacher.nasty")

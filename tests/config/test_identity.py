@@ -206,9 +206,11 @@ def test_the_folders_name_is_readable() -> None:
 
 def test_a_lower_precision_is_another_run_of_the_same_teacher() -> None:
     plain = only()
-    for option in ("runtime.precision=bf16", "runtime.teacher_precision=bf16", "runtime.teacher_cache_precision=fp16"):
-        rough = only(option)
+    kept = ("runtime.teacher_cache=lazy", "runtime.teacher_cache_precision=fp16")
+    for options in (("runtime.precision=bf16",), ("runtime.teacher_precision=bf16",), kept):
+        rough = only(*options)
         assert run_hash(rough) != run_hash(plain)
         assert cell_hash(rough) != cell_hash(plain)
         assert teacher_folder(rough) == teacher_folder(plain)
-    assert run_hash(only("runtime.precision=fp32")) == run_hash(plain)
+    for option in ("runtime.precision=fp32", "runtime.teacher_cache_precision=fp16"):  # nothing is kept
+        assert run_hash(only(option)) == run_hash(plain)

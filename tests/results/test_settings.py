@@ -58,8 +58,8 @@ def test_neutral_values_are_those_declared() -> None:
 def test_groups_act_with_what_is_declared() -> None:
     for key, field, _ in every_option():
         if field.metadata["when"] is not None:
-            name, value = field.metadata["when"]
-            assert (f"{key.rpartition('.')[0]}.{name}", value) in EFFECTIVE_WITH[key]
+            name, values = field.metadata["when"]
+            assert {(f"{key.rpartition('.')[0]}.{name}", value) for value in values} <= set(EFFECTIVE_WITH[key])
     for key, choice in (pair for choices in EFFECTIVE_WITH.values() for pair in choices):
         (options,) = {field.metadata["choices"] for name, field, _ in every_option() if name == key}
         assert choice in options
