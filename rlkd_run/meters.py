@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlkd_run.errors import ConfigError
+
 
 class EpochMeter:
     """Weighted sums of named 0-dim tensors, float64: the spread of an epoch's temperatures is a small difference.
@@ -29,9 +31,18 @@ class EpochMeter:
         self.images = 0
 
     def add(self, values: Mapping[str, Tensor], images: int) -> None:
-        """Take in a step: means over `images` images, under the same names at every step of an epoch."""
+        """Take in a step: means over `images` images.
+
+        Raises:
+            ConfigError: the names are not those of the epoch's first step, which a method must keep to.
+        """
         stacked = torch.stack([value.detach().to(torch.float32) for value in values.values()])
         if self.names != list(values):
+            if self.images:
+                raise ConfigError(
+                    f"A step of the epoch is recorded as {', '.join(values)}, those before as {', '.join(self.names)}: "
+                    "a method's losses must have the same names in every step of an epoch."
+                )
             self.names, self.sums = list(values), torch.zeros_like(stacked, dtype=self.sums.dtype)
         self.sums.add_(stacked, alpha=images)
 

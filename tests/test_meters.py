@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from rlkd_run.errors import ConfigError
 from rlkd_run.meters import EpochMeter, Readout
 from rlkd_run.progress import EpochBar, describe, with_spread
 
@@ -25,6 +26,19 @@ def test_means_weigh_by_images_and_survive_a_checkpoint() -> None:
     assert again.read() == {"a": 2.0, "b": 3.0}
     again.reset()
     assert again.read() == {}
+
+
+def test_a_step_of_other_names_is_refused_and_loses_nothing() -> None:
+    meter = EpochMeter(CPU)
+    meter.add({"loss": torch.tensor(1.0)}, 3)
+    meter.count(3)
+    with pytest.raises(ConfigError, match="recorded as loss, loss_extra, those before as loss: a method's losses must"):
+        meter.add({"loss": torch.tensor(1.0), "loss_extra": torch.tensor(1.0)}, 3)
+    assert meter.read() == {"loss": 1.0}
+    meter.reset()
+    meter.add({"loss": torch.tensor(2.0), "loss_extra": torch.tensor(1.0)}, 1)
+    meter.count(1)
+    assert meter.read() == {"loss": 2.0, "loss_extra": 1.0}
 
 
 def test_a_constant_temperature_has_no_spread_however_long_the_epoch() -> None:
