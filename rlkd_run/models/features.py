@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -35,17 +34,13 @@ _PIECES = 64
 # that fp32 means fp32.
 _SETTLED = ("The .grad attribute", "TensorFloat32 tensor cores")
 
-# The calls that are under way over a model, innermost last, each with what its hooks have seen so far. Hooks of any
-# other `Network` over the model do nothing, and nothing is kept between calls.
-_CALLS: WeakKeyDictionary[nn.Module, list[tuple[Network, dict[Tap, Any]]]] = WeakKeyDictionary()
-
 
 class Network:
     """A network whose answer holds the features that a method needs.
 
     Hooks are registered only for what is needed, and only write during a call of this object, so several `Network`s may
     stand over one model, the model may be called on its own, and no feature outlives its `Outputs`. Not for calls from
-    several threads at once.
+    several threads at once, nor for one within another over the same model.
 
     Args:
         model: network of the zoo or of timm, or any that declares `map_modules` and `classifier_module` as the zoo's
@@ -71,7 +66,7 @@ class Network:
         self._map_taps = map_taps(self._inner) if needs.maps else ()
         self._preactivation_taps = preactivation_taps(self._inner) if needs.preactivations else ()
         self._penultimate_taps = (Tap(classifier_of(self._inner)[0], at_input=True),) if needs.penultimate else ()
-        self._calls = _CALLS.setdefault(self._inner, [])
+        self._seen: dict[Tap, Any] | None = None  # by the hooks, while a call is under way
         self._closed = False
         self._compiled: tuple[Callable[[Tensor], Tensor], frozenset[int]] = model, frozenset()
         # A point that serves two needs is read once.
@@ -95,12 +90,11 @@ class Network:
             raise RuntimeError("the network's hooks are removed: it cannot be called any more")
         if not self._hooks:
             return Outputs(self._run(images))
-        captured: dict[Tap, Any] = {}
-        self._calls.append((self, captured))
+        captured = self._seen = {}
         try:
             logits = self._run(images)
         finally:
-            self._calls.pop()
+            self._seen = None
         maps, preactivations = (
             tuple(self._whole(spatial(self._inner, tap, captured.get(tap))) for tap in taps)
             for taps in (self._map_taps, self._preactivation_taps)
@@ -202,8 +196,8 @@ class Network:
 
     def _hook(self, tap: Tap) -> RemovableHandle:
         def keep(value: Any) -> None:
-            if self._calls and self._calls[-1][0] is self:
-                self._calls[-1][1][tap] = value
+            if self._seen is not None:
+                self._seen[tap] = value
 
         module = self._inner.get_submodule(tap.module)
         if tap.at_input:
