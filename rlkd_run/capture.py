@@ -17,6 +17,7 @@ from weakref import WeakSet
 import torch
 
 from rlkd_run.config.run import RuntimeOptions
+from rlkd_run.errors import in_a_line
 from rlkd_run.protocol import Situation
 
 Replay = Callable[[], None]
@@ -188,7 +189,8 @@ class CapturedSteps:
         try:
             replay = self._recorder.record(work)
         except RuntimeError as error:
-            print(f"capture   not possible ({_reason(error)}): steps are done one by one", flush=True)
+            told = in_a_line(error.__context__ or error)  # torch says last that the capture broke off, and first why
+            print(f"capture   not possible ({told}): steps are done one by one", flush=True)
             self.refused = True
         if self.refused:  # not within the handler: the error holds all tensors of the step that broke off
             objective.restore(before)
@@ -198,9 +200,3 @@ class CapturedSteps:
         assert after is not None
         kind.captured = replay, before, after
         replay()
-
-
-def _reason(error: RuntimeError) -> str:
-    """Why a capture broke off, in a line; torch says last that it did."""
-    cause = error.__context__ or error
-    return (str(cause).strip() or type(cause).__name__).splitlines()[0]

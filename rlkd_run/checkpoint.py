@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from rlkd_run.errors import in_a_line
 from rlkd_run.files import leftovers, write_atomically
 
 _NAME = re.compile(r"epoch-(\d+)-step-(\d+)\.pt")
@@ -67,10 +68,11 @@ class Checkpoints:
             try:
                 return _verified(content)
             except _DAMAGE as error:
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 os.replace(path, path.with_name(path.name + BAD))
                 way = "starting anew, as there is none" if path == files[-1] else "going back to the checkpoint"
-                self.say(f"{path} does not verify ({reason}) and is now called {path.name}{BAD}; {way} before it.")
+                self.say(
+                    f"{path} does not verify ({in_a_line(error)}) and is now called {path.name}{BAD}; {way} before it."
+                )
         return None
 
     def remove(self) -> None:

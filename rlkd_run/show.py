@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rlkd_run.config.composition import Command, compose_first
 from rlkd_run.config.overrides import nearest_key, option_keys
-from rlkd_run.errors import ConfigError
+from rlkd_run.errors import ConfigError, in_a_line
 
 
 def show(command: Command, kind: str, *, package: str | None, resolve: bool) -> None:
@@ -32,7 +32,7 @@ def show(command: Command, kind: str, *, package: str | None, resolve: bool) -> 
         try:
             OmegaConf.resolve(config)
         except OmegaConfBaseException as error:
-            raise ConfigError(f"--resolve: {str(error).strip().splitlines()[0]}.") from error
+            raise ConfigError(f"--resolve: {in_a_line(error)}.") from error
     part = _part(_of_kind(config, kind), package)
     if command.search is not None:
         tried = ", ".join(command.search.dimensions)

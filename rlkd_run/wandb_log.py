@@ -12,7 +12,7 @@ import wandb
 import yaml
 
 from rlkd_run.config.run import RuntimeOptions
-from rlkd_run.errors import ConfigError
+from rlkd_run.errors import ConfigError, in_a_line
 
 
 class WandbLog:
@@ -50,7 +50,7 @@ class WandbLog:
             )
         except wandb.Error as error:
             raise ConfigError(
-                f"runtime.wandb={self._options.wandb}: {str(error).strip().splitlines()[0]} "
+                f"runtime.wandb={self._options.wandb}: {in_a_line(error)} "
                 "(runtime.wandb_mode=offline needs no account)."
             ) from error
         return self

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils import data
 
 from rlkd_run.data.crops import Crops, Cut
+from rlkd_run.errors import in_a_line
 from rlkd_run.interrupt import STOPS
 
 # What Pillow raises for a damaged file depends on its format.
@@ -177,7 +178,7 @@ def no_room(*tensors: Tensor) -> NoRoom | None:
             tensor.share_memory_()  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         return NoRoom(
-            f"A batch of images does not fit into shared memory ({str(error).splitlines()[0]}): enlarge /dev/shm "
+            f"A batch of images does not fit into shared memory ({in_a_line(error)}): enlarge /dev/shm "
             "(docker run --shm-size=1g), or set runtime.num_workers=0. The same command goes on from its last "
             "checkpoint."
         )

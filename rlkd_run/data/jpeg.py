@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rlkd_run.data.crops import Crops, Cut
 from rlkd_run.data.images import Encoded, ImageFiles, NoRoom, Request, Unreadable, no_room
-from rlkd_run.errors import ConfigError
+from rlkd_run.errors import ConfigError, in_a_line
 
 
 class EncodedBatch(NamedTuple):
@@ -160,8 +160,7 @@ def check_decoder(device: torch.device) -> None:
     try:
         decode([torch.frombuffer(file.getbuffer(), dtype=torch.uint8)], device)
     except (RuntimeError, ImportError) as error:
-        reason = str(error).splitlines()[0]
         raise ConfigError(
-            f"dataset.decode=gpu, but torchvision does not decode JPEG files on the GPU here ({reason}): "
+            f"dataset.decode=gpu, but torchvision does not decode JPEG files on the GPU here ({in_a_line(error)}): "
             "dataset.decode=cpu decodes on the CPU."
         ) from error

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from rlkd_run.errors import in_a_line
+
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 """Half a character: alone it stands for a byte of a path that is not UTF-8, and can be neither written nor drawn."""
 
@@ -41,7 +43,7 @@ class Fields:
         except OSError as error:
             raise RecordError(f"it cannot be read ({error.strerror})") from error
         except (ValueError, RecursionError) as error:
-            raise RecordError(f"it is not valid JSON ({_first_line(error)})") from error
+            raise RecordError(f"it is not valid JSON ({in_a_line(error)})") from error
         if not isinstance(values, dict):
             raise RecordError("it does not hold a JSON object")
         return cls(values)
@@ -114,7 +116,3 @@ class Fields:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} in place of a number")
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
