@@ -72,7 +72,10 @@ def test_the_benchmark_compares_with_the_reference_loop() -> None:
         for part in ("data", "teacher", "student forward", "backward", "optimiser", "policy", "loss", "meters"):
             assert case["split_ms"][part] > 0, (name, part)
         assert case["roofline"]["bound_ms"] > 0
-    assert cases[loop]["work"] == cases[project]["work"]
+    key = "multiply_adds_per_step"
+    assert cases[loop]["work"][key] == cases[project]["work"][key]
+    # The project's teacher has no batch norms left, which are folded into its convolutions.
+    assert cases[loop]["work"]["bytes_per_step"] >= cases[project]["work"]["bytes_per_step"]
     assert cases[loop]["times_reference"] is None
     assert cases[project]["times_reference"].keys() == SPREAD
 

@@ -75,7 +75,7 @@ class Agent:
         self.moments = RunningMoments(device)
         self.scores = InstanceScores(num_images, options.exploration.count_per_instance, device)
         self.meters = EpochMeters(device)
-        self.noise = torch.zeros(0, batch_size, device=device)
+        self.noise = torch.zeros(steps_per_epoch, batch_size, device=device)  # of all actions of an epoch
         self.progress = torch.zeros((), device=device)  # e / E
         self.factor = torch.ones((), device=device)  # of the reward, in the authors' code
         self._set_epoch(0)
@@ -129,11 +129,7 @@ class Agent:
         if not self.acting or self.options.act == "mean":
             return
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "agent-noise", self.epoch))
-        drawn = torch.randn(self.steps_per_epoch, self.batch_size, generator=generator)
-        if self.noise.shape == drawn.shape:
-            self.noise.copy_(drawn)
-        else:
-            self.noise = drawn.to(self.device)
+        self.noise.copy_(torch.randn(self.steps_per_epoch, self.batch_size, generator=generator))
 
     def _plan_mixing(self) -> MixPlan | None:
         every = self.options.train_every

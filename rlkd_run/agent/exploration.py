@@ -31,7 +31,9 @@ class InstanceScores:
     def update(self, index: Tensor, entropy: Tensor, mixed: Tensor | None) -> None:
         """Take in entropies [B] in nats of the images index [B]; mixtures (mixed [B] bool) say nothing about an image.
 
-        A mixture carries the index of an image that may be in the batch itself: it adds an exact zero there.
+        A mixture carries the index of an image that may be in the batch itself: it adds an exact zero there. Where
+        mixtures keep the label and index of the image that they replace (`labels=low`, as the authors' code has it),
+        nothing marks them, and they count as that image.
         """
         seen = torch.ones_like(entropy) if mixed is None else (~mixed).float()
         with any_order():  # no image is met twice but by adding zero

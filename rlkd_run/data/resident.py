@@ -96,6 +96,7 @@ class ResidentDataset:
         self._train_targets = raw.train_labels[split.train].to(device)
         self._val = _images_on(device, raw.train_images, raw.train_labels, split.val)
         self._probe = _images_on(device, raw.train_images, raw.train_labels, split.probe)
+        self._probe_batch: Batch | None = None
         self._test = _images_on(device, raw.test_images, raw.test_labels, test)
 
     def train_batches(self, batch_size: int, seed: int) -> ResidentTrainLoader:
@@ -113,7 +114,9 @@ class ResidentDataset:
     def probe_batch(self) -> Batch | None:
         """See `Dataset`."""
         pixels, targets = self._probe
-        return next(iter(ResidentEvalLoader(pixels, targets, self._normalise, len(targets))), None)
+        if len(targets) and self._probe_batch is None:  # normalised once: a reward may want it at every step
+            (self._probe_batch,) = ResidentEvalLoader(pixels, targets, self._normalise, len(targets))
+        return self._probe_batch
 
 
 class ResidentTrainLoader:
@@ -219,7 +222,7 @@ class ResidentEvalLoader:
         return -(-len(self._targets) // self._batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self._targets), max(self._batch_size, 1)):
+        for start in range(0, len(self._targets), self._batch_size):
             here = slice(start, start + self._batch_size)
             target = self._targets[here]
             index = torch.arange(start, start + len(target), device=target.device)

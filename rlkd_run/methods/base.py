@@ -61,8 +61,8 @@ class Method(nn.Module):
     def student_logits(self, outputs: Outputs) -> Tensor:
         """The student's logits as a temperature divides them, [B, C]; a method that transforms them overrides this.
 
-        The loop shows these to the temperature policy, before and after the update (after it, outputs hold logits
-        only); `forward` is given the outputs as they are and takes the same step itself where it softens.
+        The loop shows these to the temperature policy before the update; `forward` is given the outputs as they are and
+        takes the same step itself where it softens.
         """
         return outputs.logits
 

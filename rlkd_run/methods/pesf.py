@@ -65,7 +65,8 @@ class PESF(LogitMethod):
         epoch: int,  # noqa: ARG002
     ) -> dict[str, Tensor]:
         """Parts ``ce``, ``kl`` and ``adapter_ce``; see `Method.forward`."""
-        v, u = self.teacher_logits(teacher), self.student_logits(student)
+        adapted, u = self.adapted(teacher), self.student_logits(student)
+        v = standardise(adapted) if self.standardise else adapted
         if self.corrected:
             divergence = softened_divergence(corrected(v, batch.target).detach(), u, temperatures)
             divergence = divergence + softened_divergence(corrected(u, batch.target).detach(), v, temperatures)
@@ -74,7 +75,7 @@ class PESF(LogitMethod):
         return {
             "ce": self.ce_weight * cross_entropy(student.logits, batch),
             "kl": self.kl_weight * divergence.mean(),
-            "adapter_ce": self.adapter_ce_weight * cross_entropy(self.adapted(teacher), batch),
+            "adapter_ce": self.adapter_ce_weight * cross_entropy(adapted, batch),
         }
 
 

@@ -165,8 +165,8 @@ class Project(Measured):
 
     def networks(self) -> tuple[torch.nn.Module | None, torch.nn.Module]:
         """See `Measured`."""
-        cached = isinstance(self.objective.answers, CachedTeacher)
-        return None if cached else self.objective.teacher.model, self.objective.model
+        answers = self.objective.answers
+        return None if isinstance(answers, CachedTeacher) else answers.network.model, self.objective.model
 
     def precisions(self) -> tuple[str, str]:
         """See `Measured`."""
