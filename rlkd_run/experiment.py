@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rlkd_run import environment, teachers
+from rlkd_run.assembly import give_answers, trainer_for
 from rlkd_run.auxiliary import auxiliary_run, result_of, taught_by, teachers_record
 from rlkd_run.branches import Branches
-from rlkd_run.capture import recorder_for
 from rlkd_run.common import Common
 from rlkd_run.config.identity import cell_hash, file_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
@@ -25,7 +25,6 @@ from rlkd_run.errors import ConfigError, about
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.files import writing
 from rlkd_run.fit import Fit, evaluations
-from rlkd_run.layer_rates import layer_rates
 from rlkd_run.methods.base import Method, Setting
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
@@ -39,12 +38,10 @@ from rlkd_run.own_code import keep_version, own_code
 from rlkd_run.protocol import Batch, Needs
 from rlkd_run.record import STUDENT, RunFolder, finished
 from rlkd_run.same_images import check_resumable, check_taught_by
-from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.teacher_cache import check_place, teacher_for
 from rlkd_run.teacher_weights import find_weights
 from rlkd_run.temperature.base import Policy, PolicySetting
-from rlkd_run.training import Trainer
 
 
 def distill(config: RunConfig, *, wait: bool = False) -> None:
@@ -112,9 +109,7 @@ def distillation(
         teachers.keep_to(folder, origin)
         loader = dataset.train_batches(config.recipe.batch_size, derive_seed(config.seed, "data"))
         measures = evaluations(objective.model, dataset, config.runtime.eval_batch_size)
-        rates = layer_rates(config.recipe, objective.model)
-        recorder = recorder_for(config.runtime, device)
-        trainer = Trainer(objective, loader, Schedule.of(config.recipe), device, rates, recorder)
+        trainer = trainer_for(objective, loader, config.recipe, config.runtime, device)
         shown = replace(config.runtime, progress=config.runtime.progress and bar)
         fit = Fit(trainer, folder, shown, measures, label=label)
         torch.manual_seed(derive_seed(config.seed, "training"))
@@ -128,12 +123,11 @@ def distillation(
         if common.first("told"):
             print(f"teacher   {origin.words}, {measured.top1:.2f} % top-1", flush=True)
             teachers.warn_if_far(teaching, dataset, measured)
-        answers = ("answers", config.probe_images, objective.teacher.needs)
-        objective.answers = common.once(
-            answers, lambda: teacher_for(teaching, objective.teacher, loader, dataset, folder.phase)
+        answers = common.once(
+            ("answers", config.probe_images, objective.teacher.needs),
+            lambda: teacher_for(teaching, objective.teacher, loader, dataset, folder.phase),
         )
-        if config.runtime.compile == "all":
-            objective.student.compile(config.recipe.batch_size)
+        give_answers(config, objective, answers)
         yield
         with common.stopping() as stop:
             yield from fit.steps(stop)

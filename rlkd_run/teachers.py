@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from rlkd_run import environment
+from rlkd_run.assembly import trainer_for
 from rlkd_run.branches import Branches
-from rlkd_run.capture import recorder_for
 from rlkd_run.config.identity import (
     file_hash,
     short_hash,
@@ -23,13 +23,12 @@ from rlkd_run.config.identity import (
     teacher_recipe,
 )
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.data.dataset import Dataset, fingerprint_of, images_record
+from rlkd_run.data.dataset import Dataset, TrainLoader, fingerprint_of, images_record
 from rlkd_run.device import channels_last, describe, full_precision
 from rlkd_run.errors import ConfigError, about
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.files import writing
 from rlkd_run.fit import Fit, evaluations
-from rlkd_run.layer_rates import layer_rates
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
 from rlkd_run.models.features import Network
@@ -42,7 +41,6 @@ from rlkd_run.objectives import Supervised
 from rlkd_run.record import RunFolder, finished
 from rlkd_run.results.reported import other_teacher, reported_teacher
 from rlkd_run.same_images import check_resumable, check_taught_by
-from rlkd_run.schedule import Schedule
 from rlkd_run.seeding import derive_seed
 from rlkd_run.teacher_weights import WEIGHTS, find_weights, recorded_hash
 from rlkd_run.training import Trainer
@@ -228,16 +226,7 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
             )
         folder.begin(config.to_dict(), images=images)
         objective = _objective(config, model, dataset, device, folder)
-        if config.runtime.compile == "all":
-            objective.network.compile(recipe.batch_size)
-        trainer = Trainer(
-            objective,
-            dataset.train_batches(recipe.batch_size, data_seed),
-            Schedule.of(recipe),
-            device,
-            layer_rates(recipe, model),
-            recorder_for(config.runtime, device),
-        )
+        trainer = training(config, objective, dataset.train_batches(recipe.batch_size, data_seed), device)
         measures = evaluations(model, dataset, config.runtime.eval_batch_size)
         fit = Fit(trainer, folder, config.runtime, measures, lr_option="teacher.recipe.lr")
         torch.manual_seed(_stream(config, "training"))
@@ -273,6 +262,14 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
         )
         fit.checkpoints.remove()
         return folder.path
+
+
+def training(config: RunConfig, objective: Supervised, loader: TrainLoader, device: torch.device) -> Trainer:
+    """What trains a teacher with its own recipe, compiled where the run asks for it."""
+    recipe = teacher_recipe(config)
+    if config.runtime.compile == "all":
+        objective.network.compile(recipe.batch_size)
+    return trainer_for(objective, loader, recipe, config.runtime, device)
 
 
 def _stream(config: RunConfig, what: str) -> int:

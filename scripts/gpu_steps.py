@@ -7,10 +7,10 @@
 Each variant is RLKD with the agent acting (epoch 21 of 240), captured; "warm" ones read kept answers (random numbers
 in their place) from the device, "live" ones ask the teacher. After that come rounds of several runs side by side
 (`runtime.cohort`; a round is a step of each, and "host" is how long it takes to ask for one), the training of the
-teacher, and how fast a teacher answers all views of a full cache. Variants follow one another and are not interleaved:
-a GPU of one's own is steady enough. All of them take longer than an hour, as each that is compiled takes a minute.
-Variants are fp32, tf32 or bf16, alone or followed by ", branches", ", any kernels", ", compiled" and so on; a wrong one
-is answered with all there are.
+teacher, which knows the variants in fp32 only, and how fast a teacher answers all views of a full cache. Variants
+follow one another and are not interleaved: a GPU of one's own is steady enough. All of them take longer than an hour,
+as each that is compiled takes a minute. Variants are fp32, tf32 or bf16, alone or followed by ", branches",
+", any kernels", ", compiled" and so on; a wrong one is answered with all there are.
 """
 
 from __future__ import annotations
@@ -31,14 +31,13 @@ from bench_parts.measured import Project
 from bench_parts.tables import table
 from bench_parts.typed import at_least
 
-from rlkd_run.capture import recorder_for
+from rlkd_run import teachers
 from rlkd_run.cli import exit_code
 from rlkd_run.data.resident import RawImages
 from rlkd_run.device import describe, prepare
 from rlkd_run.models.features import Network
 from rlkd_run.objectives import Supervised
 from rlkd_run.protocol import Batch, Outputs
-from rlkd_run.schedule import Schedule
 from rlkd_run.teacher_cache import LiveTeacher
 from rlkd_run.training import Trainer
 
@@ -119,12 +118,9 @@ class Bench:
     def teacher_training(self, *overrides: str) -> Project:
         """The training of the pair's teacher."""
         project = self.project(*overrides)
-        config = one_run([*self.pair, *overrides])
-        network = Network(project.objective.teacher.model.requires_grad_(True), precision=config.runtime.precision)
-        recorder = recorder_for(config.runtime, project.device)
-        objective: Any = Supervised(network)
-        loader, schedule = project.trainer.loader, Schedule.of(config.recipe)
-        project.trainer = Trainer(objective, loader, schedule, project.device, recorder=recorder)
+        network = Network(project.objective.teacher.model.requires_grad_(True))
+        objective = Supervised(network, project.objective.beside)
+        project.trainer = teachers.training(project.config, objective, project.trainer.loader, project.device)
         return project
 
     def rounds(self, variant: str) -> list[str]:
@@ -201,6 +197,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=("warm", "live", "cohort", "teacher", "answers"))
     parser.add_argument("--variants", nargs="+", choices=tuple(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
     given = parser.parse_args()
+    given.teachers = [name for name in given.variants if name.startswith("fp32")]
+    if "teacher" in (given.only or ()) and not given.teachers:
+        parser.error("--only teacher: a teacher is always trained in fp32, and none of the --variants is")
     if given.images < given.batch * given.steps:
         parser.error(f"--images {given.images} is less than --steps {given.steps} of --batch {given.batch}")
     given.fill = 4096 if torch.cuda.is_available() else 64
@@ -223,8 +222,8 @@ def main() -> int:
     if "live" in wanted:
         rows = [bench.row(name, bench.project(*VARIANTS[name])) for name in given.variants]
         print(f"Live\n\n{table(head, rows)}\n", flush=True)
-    if "teacher" in wanted:
-        rows = [bench.row(one, bench.teacher_training(*PRECISION[one])) for one in PRECISION]
+    if "teacher" in wanted and given.teachers:
+        rows = [bench.row(name, bench.teacher_training(*VARIANTS[name])) for name in given.teachers]
         print(f"The teacher's own training\n\n{table(head, rows)}\n", flush=True)
     if "cohort" in wanted:
         rows = [bench.rounds(name) for name in given.variants]

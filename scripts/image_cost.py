@@ -20,15 +20,14 @@ from bench_parts.cases import one_run
 from bench_parts.typed import at_least
 
 from rlkd_run import teachers
+from rlkd_run.assembly import give_answers, trainer_for
 from rlkd_run.cli import exit_code
 from rlkd_run.data.dataset import TrainLoader
 from rlkd_run.device import prepare
 from rlkd_run.errors import ConfigError
 from rlkd_run.experiment import build, open_data
 from rlkd_run.protocol import Batch, MixPlan
-from rlkd_run.schedule import Schedule
 from rlkd_run.teacher_cache import teacher_for
-from rlkd_run.training import Trainer
 
 PAIR = ["teacher=resnet34_imagenet", "student=resnet18_imagenet", "temperature=fixed", "recipe.batch_size=32"]
 
@@ -79,10 +78,8 @@ def main() -> int:
     if loader.steps_per_epoch < steps:
         raise ConfigError(f"{folder} has {loader.num_images} training images: too few for {steps} steps of {size}.")
     objective = build(config, dataset, teachers.build(config, dataset, device), device)
-    objective.answers = teacher_for(config, objective.teacher, loader, dataset)
-    trainer = Trainer(objective, loader, Schedule.of(config.recipe), device)
-    if config.runtime.compile == "all":
-        objective.student.compile(size)
+    trainer = trainer_for(objective, loader, config.recipe, config.runtime, device)
+    give_answers(config, objective, teacher_for(config, objective.teacher, loader, dataset))
 
     def train(source: Source) -> float:
         trainer.loader = source  # type: ignore[assignment]

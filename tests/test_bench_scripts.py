@@ -267,6 +267,11 @@ def test_every_kind_of_step_on_a_gpu_has_its_table(
         ("growth.py", ["--override", "recipe.batch_size=128"], "set by --batch"),
         ("growth.py", ["--json", "."], ". is a folder"),
         ("gpu_steps.py", ["--pair", "resnet56"], "TEACHER-STUDENT"),
+        (
+            "gpu_steps.py",
+            ["--only", "teacher", "--variants", "bf16"],
+            "a teacher is always trained in fp32, and none of the --variants is",
+        ),
         ("gpu_steps.py", ["--images", "128", "--steps", "3"], "--images 128 is less than --steps 3 of --batch 64"),
         ("agent_drift.py", ["1", "1", "agent.hiden=8"], "agent.hidden"),
         ("agent_drift.py", ["0"], "SEEDS: must be at least 1, not 0"),

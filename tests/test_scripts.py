@@ -69,6 +69,7 @@ def test_a_compiled_step_on_image_files_is_measured_compiled(
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import image_cost
 
+    from rlkd_run.layer_rates import LayerRates
     from rlkd_run.models.features import Network
 
     for part in ("train", "val"):
@@ -78,11 +79,15 @@ def test_a_compiled_step_on_image_files_is_measured_compiled(
                 Image.new("RGB", (8, 8)).save(place / f"{number}.png")
     compiled: list[Network] = []
     monkeypatch.setattr(Network, "compile", lambda network, *sizes: compiled.append(network))
+    updated: list[LayerRates] = []
+    monkeypatch.setattr(LayerRates, "update", lambda rates, groups: updated.append(rates))
     monkeypatch.setattr(image_cost, "PAIR", ["teacher=resnet14", "student=resnet8", "temperature=fixed"])
-    small = ["recipe.batch_size=2", "dataset.image_size=32", "runtime.num_workers=0", "runtime.compile=all"]
-    monkeypatch.setattr(sys, "argv", ["image_cost.py", ".", "2", "1", *small])
+    small = ["recipe.batch_size=2", "dataset.image_size=32", "runtime.num_workers=0"]
+    options = ["runtime.compile=all", "recipe.lr_policy=tempbalance"]
+    monkeypatch.setattr(sys, "argv", ["image_cost.py", ".", "2", "1", *small, *options])
     assert image_cost.main() == 0
     assert len(compiled) == 2, "teacher and student"
+    assert len(updated) == 2, "once an epoch: of one batch again and again, and of the loader's"
     told = capsys.readouterr().out
     assert "resnet14 -> resnet8, 32 pixels, batch 2, cpu" in told
     assert re.search(r"^the limit is the (loader|step)$", told, re.MULTILINE)

@@ -17,17 +17,14 @@ from bench_parts.images import raw_images
 from bench_parts.kernels import profile
 from bench_parts.spans import REST, Called, Spans, patched
 from rlkd_run import teachers
-from rlkd_run.capture import recorder_for
+from rlkd_run.assembly import give_answers, trainer_for
 from rlkd_run.config.composition import compose_command
 from rlkd_run.data.dataset import Loading
 from rlkd_run.data.resident import ResidentDataset
 from rlkd_run.device import channels_last, choose, describe, prepare
 from rlkd_run.experiment import build
-from rlkd_run.layer_rates import layer_rates
 from rlkd_run.models.build import build_model
-from rlkd_run.schedule import Schedule
 from rlkd_run.teacher_cache import CachedTeacher, teacher_for
-from rlkd_run.training import Trainer
 
 
 class Measured:
@@ -156,12 +153,9 @@ class Project(Measured):
                 self._own = tempfile.TemporaryDirectory(prefix="rlkd-run-bench-")
                 answers = self._own.name
             config = replace(config, runtime=replace(config.runtime, cache_root=answers))
-        self.objective.answers = teacher_for(config, self.objective.teacher, loader, dataset)
-        rates = layer_rates(config.recipe, self.objective.model)
-        recorder = recorder_for(config.runtime, self.device)
-        self.trainer = Trainer(self.objective, loader, Schedule.of(config.recipe), self.device, rates, recorder)
-        if config.runtime.compile == "all":
-            self.objective.student.compile(config.recipe.batch_size)
+        self.config = config
+        self.trainer = trainer_for(self.objective, loader, config.recipe, config.runtime, self.device)
+        give_answers(config, self.objective, teacher_for(config, self.objective.teacher, loader, dataset))
 
     def networks(self) -> tuple[torch.nn.Module | None, torch.nn.Module]:
         """See `Measured`."""
