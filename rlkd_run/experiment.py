@@ -18,13 +18,13 @@ from rlkd_run.config.identity import cell_hash, file_hash, run_folder, run_hash
 from rlkd_run.config.registry import METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.contract import built
-from rlkd_run.data.dataset import Dataset, Loading, fingerprint_of, images_record, open_dataset
+from rlkd_run.data.dataset import Dataset, Loading, fingerprint_of, open_dataset
 from rlkd_run.departures import departures
-from rlkd_run.device import channels_last, describe, prepare
+from rlkd_run.device import channels_last, prepare
 from rlkd_run.errors import ConfigError, about
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.files import writing
-from rlkd_run.fit import Fit, evaluations
+from rlkd_run.fit import Fit, common_result, evaluations
 from rlkd_run.methods.base import Method, Setting
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
@@ -144,22 +144,14 @@ def distillation(
                     "sha256": file_hash(folder.path / STUDENT),
                 },
                 **teachers_record(config, {**fit.facts["teacher"], "sha256": origin.sha256}, first),
-                "validation": history.best_and_last("val") if dataset.num_val else None,
-                "dataset": config.dataset.name,
-                "images": images_record(dataset),
                 "method": config.method.name,
                 "temperature": config.temperature.name,
                 "agent": config.choices["agent"] if config.uses_agent else None,
-                "seed": config.seed,
-                "epochs": config.recipe.epochs,
-                **history.cost(),
                 "identity": {"run": run_hash(config), "cell": cell_hash(config)},
-                "config": config.to_dict(),
                 # It takes a composition, and is for what is held against the literature.
                 "departures": departures(config),
-                "choices": config.choices,
                 "own_code": fit.facts["own_code"],
-                **environment.provenance(describe(device)),
+                **common_result(config, dataset, fit, seed=config.seed),
             }
         )
         fit.checkpoints.remove()

@@ -13,9 +13,11 @@ from typing import Any
 
 from torch import nn
 
+from rlkd_run import device, environment
 from rlkd_run.checkpoint import Checkpoints
 from rlkd_run.config.run import RuntimeOptions
-from rlkd_run.data.dataset import Dataset
+from rlkd_run.config.runconfig import RunConfig
+from rlkd_run.data.dataset import Dataset, images_record
 from rlkd_run.errors import Interrupted, RunError
 from rlkd_run.evaluation import Accuracy, evaluate
 from rlkd_run.interrupt import StopRequest
@@ -75,6 +77,29 @@ def evaluations(model: nn.Module, dataset: Dataset, batch_size: int) -> dict[str
     """What is measured after every epoch: on the validation split if there is one, and on the test set."""
     batches = {"val": dataset.val_batches(batch_size), "test": dataset.test_batches(batch_size)}
     return {split: partial(evaluate, model, loader) for split, loader in batches.items() if loader is not None}
+
+
+def common_result(config: RunConfig, dataset: Dataset, fit: Fit, *, seed: int) -> dict[str, Any]:
+    """What the results of all trainings have alike, whoever was trained.
+
+    Args:
+        config: what it was trained under.
+        dataset: what it was trained on.
+        fit: the training, which is over.
+        seed: of the training.
+    """
+    history, trainer = fit.history, fit.trainer
+    return {
+        "validation": history.best_and_last("val") if dataset.num_val else None,
+        "dataset": config.dataset.name,
+        "images": images_record(dataset),
+        "seed": seed,
+        "epochs": trainer.schedule.epochs,
+        **history.cost(),
+        "config": config.to_dict(),
+        "choices": config.choices,
+        **environment.provenance(device.describe(trainer.device)),
+    }
 
 
 @dataclass

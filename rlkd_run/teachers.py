@@ -23,12 +23,12 @@ from rlkd_run.config.identity import (
     teacher_recipe,
 )
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.data.dataset import Dataset, TrainLoader, fingerprint_of, images_record
-from rlkd_run.device import channels_last, describe, full_precision
+from rlkd_run.data.dataset import Dataset, TrainLoader, fingerprint_of
+from rlkd_run.device import channels_last, full_precision
 from rlkd_run.errors import ConfigError, about
 from rlkd_run.evaluation import Accuracy
 from rlkd_run.files import writing
-from rlkd_run.fit import Fit, evaluations
+from rlkd_run.fit import Fit, common_result, evaluations
 from rlkd_run.models.build import build_model
 from rlkd_run.models.count import parameters
 from rlkd_run.models.features import Network
@@ -245,19 +245,11 @@ def train(config: RunConfig, dataset: Dataset, device: torch.device) -> Path:
                     "parameters": parameters(model),
                     "sha256": file_hash(folder.path / WEIGHTS),
                 },
-                "validation": history.best_and_last("val") if dataset.num_val else None,
-                "dataset": config.dataset.name,
-                "images": images_record(dataset),
                 "method": None,
                 "temperature": None,
                 "agent": None,
-                "seed": config.teacher.seed,
-                "epochs": recipe.epochs,
-                **history.cost(),
                 "identity": {"run": short_hash(teacher_identity(config)), "cell": teacher_cell_hash(config)},
-                "config": config.to_dict(),
-                "choices": config.choices,
-                **environment.provenance(describe(device)),
+                **common_result(config, dataset, fit, seed=config.teacher.seed),
             }
         )
         fit.checkpoints.remove()
