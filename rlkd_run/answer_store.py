@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from rlkd_run.errors import RunError
 from rlkd_run.files import DISK_FULL, sync_folder
-from rlkd_run.locks import try_lock
+from rlkd_run.locks import lock_when_free, try_lock
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
 
@@ -138,15 +138,12 @@ class AnswerStore:
         """Become the one that writes; False if another process is and `wait` is not given."""
         assert not self.complete(), "there is nothing left to write"
         lock = open(self.folder / ".lock", "a")  # noqa: SIM115 - held until `unlock`
-        told = False
-        while not try_lock(lock):
+        if not try_lock(lock):
             if not wait:
                 lock.close()
                 return False
-            if not told:
-                print(f"waiting for another process to fill {self.folder}", flush=True)
-                told = True
-            time.sleep(0.5)
+            print(f"waiting for another process to fill {self.folder}", flush=True)
+            lock_when_free(lock)
         self._lock = lock
         self.refresh()
         return True

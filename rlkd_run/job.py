@@ -25,13 +25,13 @@ from omegaconf import DictConfig
 from rlkd_run.config.identity import folder_of, short_hash
 from rlkd_run.config.registry import load_plugins
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
+from rlkd_run.errors import ConfigError, Interrupted
 from rlkd_run.files import write_atomically, writing
 from rlkd_run.gpu_slots import gpu_slot
 from rlkd_run.interrupt import COMMANDS_STOPS, STOPS, answered_by
-from rlkd_run.locks import is_locked, try_lock
+from rlkd_run.locks import is_locked, lock_when_free, try_lock
 from rlkd_run.queue_files import TOGETHER, frozen_file, lock_file, one_log, together
-from rlkd_run.record import STATUS, RunFolder, finished, read_json
+from rlkd_run.record import STATUS, finished, leave_note, read_json
 
 _SAVES = 60.0  # seconds that jobs get to reach the end of a step and save
 _ENDS_BY_SIGNAL = 600.0  # seconds within which a scheduler that has announced a job's end brings it about
@@ -154,9 +154,9 @@ def _locked(lock: IO[str], folder: Path, *, wait: bool) -> bool:
     """Take the job's lock; False if another sweep has it and `wait` is not asked for."""
     if not try_lock(lock):
         print(f"\n--- {folder}: another sweep is at it", flush=True)
-        while wait and not try_lock(lock):
-            time.sleep(0.5)
-        return bool(wait)
+        if not wait:
+            return False
+        lock_when_free(lock)
     return True
 
 
@@ -289,10 +289,4 @@ def note_end(folder: Path, ended: Ended) -> None:
 
 
 def _note(folder: Path, state: str, message: str) -> None:
-    try:
-        with RunFolder(folder) as run:
-            run.status(state, message=message, traceback=None)
-    except FolderBusy:  # another process is at it
-        return
-    except (ConfigError, RunError) as error:  # the disk is full, most likely
-        print(error, file=sys.stderr)
+    leave_note(folder, lambda run: run.status(state, message=message, traceback=None))

@@ -13,6 +13,7 @@ if os.name == "posix":
     import fcntl
 
 _PROBE = 0.05  # seconds; a look by `is_locked` is over by then
+_PAUSE = 0.5  # seconds between two tries
 
 
 def try_lock(file: IO[str]) -> bool:
@@ -32,6 +33,12 @@ def try_lock(file: IO[str]) -> bool:
             _warn(str(Path(file.name).parent), error.strerror)
             return True
     return False
+
+
+def lock_when_free(file: IO[str]) -> None:
+    """As `try_lock`, but wait until no other process holds the lock. Who waits for whom is for the caller to say."""
+    while not try_lock(file):
+        time.sleep(_PAUSE)
 
 
 @functools.cache

@@ -17,9 +17,8 @@ import os
 import shutil
 import socket
 import sys
-import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -30,7 +29,7 @@ import yaml
 
 from rlkd_run.errors import ConfigError, FolderBusy, Interrupted, RunError
 from rlkd_run.files import beside, leftovers, write_atomically, writing
-from rlkd_run.locks import try_lock
+from rlkd_run.locks import lock_when_free, try_lock
 
 SCHEMA = 1
 LOCK = ".lock"
@@ -114,17 +113,15 @@ class RunFolder:
         return self._open(tries - 1)
 
     def _acquire(self) -> IO[str]:
-        lock, told = self._open(), False
-        while not try_lock(lock):
+        lock = self._open()
+        if not try_lock(lock):
             lock.seek(0)
             holder = lock.read().strip() or "another process"
             if not self._wait:
                 lock.close()
                 raise FolderBusy(f"{self.path} is being worked on by {holder}: wait for it, or stop it first.")
-            if not told:
-                print(f"waiting for {holder} to finish {self.path}", flush=True)
-                told = True
-            time.sleep(0.5)
+            print(f"waiting for {holder} to finish {self.path}", flush=True)
+            lock_when_free(lock)
         return lock
 
     def _is_in_place(self, lock: IO[str]) -> bool:
@@ -250,3 +247,22 @@ class RunFolder:
             write_atomically(self.path / name, text.encode())
         except OSError as error:
             raise RunError(f"{self.path / name} could not be written: {error.strerror}.") from error
+
+
+def leave_note(folder: Path, write: Callable[[RunFolder], None]) -> None:
+    """Leave in a run folder how its job ended, where the run could not do so itself.
+
+    Where another process is at the run, nothing is written: it keeps the record. A disk that refuses is told of and no
+    more: what ended the job is what counts.
+
+    Args:
+        folder: of the run.
+        write: called with the folder, entered.
+    """
+    try:
+        with RunFolder(folder) as run:
+            write(run)
+    except FolderBusy:
+        return
+    except (ConfigError, RunError) as problem:  # the disk is full, most likely
+        print(problem, file=sys.stderr)

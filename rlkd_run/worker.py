@@ -19,12 +19,12 @@ from typing import NoReturn
 from rlkd_run.cli import exit_code
 from rlkd_run.config.identity import folder_of
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.errors import ConfigError, FolderBusy, RunError
+from rlkd_run.errors import FolderBusy
 from rlkd_run.interrupt import answered_by, stop_at_once
 from rlkd_run.job import Frozen
 from rlkd_run.launch import start, start_together
 from rlkd_run.output import expendable_output, ready_streams
-from rlkd_run.record import RunFolder, finished
+from rlkd_run.record import finished, leave_note
 
 
 def main() -> NoReturn:
@@ -79,13 +79,7 @@ def _together(paths: Sequence[Path], *, wait: bool) -> int:
 
 def _note(folder: Path, error: Exception) -> None:
     """Leave the end of a job in its folder also where the run itself had not begun: no images, no memory, a mistake."""
-    try:
-        with RunFolder(folder) as run:
-            run.failed(error)
-    except FolderBusy:
-        return
-    except (ConfigError, RunError) as problem:  # the disk is full, most likely; what ended the job is told all the same
-        print(problem, file=sys.stderr)
+    leave_note(folder, lambda run: run.failed(error))
 
 
 def die_with_parent(parent: int) -> None:
