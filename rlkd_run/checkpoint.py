@@ -12,7 +12,7 @@ import pickle
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +31,10 @@ class Checkpoints:
 
     Args:
         folder: where they lie; made when the first is saved.
-        say: told, in one sentence, of a checkpoint that does not verify.
     """
 
-    def __init__(self, folder: Path, *, say: Callable[[str], None] = print) -> None:
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.say = say
 
     def save(self, state: Mapping[str, Any], *, epoch: int, step: int) -> Path:
         """Write the state after `epoch` whole epochs and `step` steps of the next one.
@@ -55,7 +53,7 @@ class Checkpoints:
         return path
 
     def load(self) -> dict[str, Any] | None:
-        """The newest state that verifies; None where there is none. Those that do not are moved out of the way.
+        """The newest state that verifies; None if there is none. One that does not is named and moved out of the way.
 
         Raises:
             OSError: the disk could not be read, which says nothing about what is on it.
@@ -70,7 +68,7 @@ class Checkpoints:
             except _DAMAGE as error:
                 os.replace(path, path.with_name(path.name + BAD))
                 way = "starting anew, as there is none" if path == files[-1] else "going back to the checkpoint"
-                self.say(
+                print(
                     f"{path} does not verify ({in_a_line(error)}) and is now called {path.name}{BAD}; {way} before it."
                 )
         return None

@@ -74,9 +74,8 @@ class Readout:
     On a GPU the copy to the host runs beside the training; its result is picked up at a later call.
     """
 
-    def __init__(self, device: torch.device, *, seconds: float = 1.0) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.seconds = seconds
         self._next = 0.0
         self._pending: tuple[Tensor, torch.cuda.Event | None] | None = None
 
@@ -86,7 +85,7 @@ class Readout:
 
     def offer(self, values: Tensor) -> None:
         """Start fetching `values`, a vector on the device."""
-        self._next = time.monotonic() + self.seconds
+        self._next = time.monotonic() + 1.0
         if self.device.type != "cuda":
             self._pending = (values, None)
             return

@@ -108,11 +108,7 @@ def is_published(config: RunConfig, model: nn.Module, dataset: Dataset) -> bool:
 
 
 def equip(
-    config: RunConfig,
-    model: nn.Module,
-    dataset: Dataset,
-    device: torch.device,
-    phase: Callable[[str], None] = lambda words: None,  # noqa: ARG005
+    config: RunConfig, model: nn.Module, dataset: Dataset, device: torch.device, phase: Callable[[str], None]
 ) -> Origin:
     """Give a network that `build` made the weights of a trained teacher, which is trained first if there is none.
 

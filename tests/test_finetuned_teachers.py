@@ -43,7 +43,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def measured(config: RunConfig, dataset: Dataset) -> tuple[Accuracy, torch.nn.Module]:
     model = teachers.build(config, dataset, CPU)
-    teachers.equip(config, model, dataset, CPU)
+    teachers.equip(config, model, dataset, CPU, print)
     return evaluate(model, dataset.test_batches(100)), model
 
 

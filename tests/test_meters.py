@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from rlkd_run import meters
 from rlkd_run.errors import ConfigError
 from rlkd_run.meters import EpochMeter, Readout
 from rlkd_run.progress import EpochBar, describe, with_spread
@@ -52,14 +54,20 @@ def test_a_constant_temperature_has_no_spread_however_long_the_epoch() -> None:
     assert means["t_std"] < 2e-3
 
 
-def test_readout_keeps_its_pace() -> None:
-    readout = Readout(CPU, seconds=1000)
+def test_readout_keeps_its_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(meters, "time", SimpleNamespace(monotonic=lambda: now))
+    readout = Readout(CPU)
     assert readout.poll() is None
     assert readout.due()
     readout.offer(torch.tensor([1.0, 2.0]))
     assert not readout.due()
     assert readout.poll() == [1.0, 2.0]
     assert readout.poll() is None
+    now += 0.9
+    assert not readout.due()
+    now += 0.2
+    assert readout.due()
 
 
 def test_the_spread_of_the_temperature() -> None:

@@ -43,7 +43,7 @@ def test_what_was_done_to_a_given_file_is_said() -> None:
     dataset = open_data(config, CPU)
     model = teachers.build(config, dataset, CPU)
     torch.save({"ema": {f"model.{name}": value for name, value in model.state_dict().items()}}, "t.pth")
-    assert teachers.equip(config, model, dataset, CPU).words == "t.pth (under 'ema', names without 'model.')"
+    assert teachers.equip(config, model, dataset, CPU, print).words == "t.pth (under 'ema', names without 'model.')"
 
 
 def test_a_nasty_teacher_that_waits_for_its_adversary_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

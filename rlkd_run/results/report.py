@@ -217,13 +217,13 @@ def read_report(
     return Report(sections, view, tell, early)
 
 
-def table_for(folders: Sequence[str | os.PathLike[str]], *, tell: Tell = tell_on_stderr) -> str:
+def table_for(folders: Sequence[str | os.PathLike[str]]) -> str:
     """Return the Markdown tables of `folders`, as `rlkd-table` prints them.
 
     Raises:
         ConfigError: as `read_report`.
     """
-    return read_report(folders, tell=tell).markdown()
+    return read_report(folders).markdown()
 
 
 def _section(records: Sequence[Record], title: str, tell: Tell) -> Section:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import abstractmethod
 
 import torch
 
@@ -25,9 +24,9 @@ class Schedule(Policy):
         self._temperature = torch.tensor(self.at(1), device=setting.device)
 
     @staticmethod
-    @abstractmethod
     def shape(progress: float) -> float:
         """Share of the way that is done when `progress` of the epochs is over; both in [0, 1]."""
+        raise NotImplementedError
 
     def at(self, epoch: int) -> float:
         """The temperature of epoch `epoch` (from 1)."""

@@ -27,14 +27,39 @@ import torch
 from torch import Tensor, nn
 
 from rlkd_run.device import full_precision
-from rlkd_run.models.count import multiply_adds, parameters
+from rlkd_run.models.count import parameters
 from rlkd_run.models.dry_run import watched_run
+from rlkd_run.models.unwrap import unwrapped
 
 FLOAT = 4  # bytes
 DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16}
 """What values lie in by the precision that they are multiplied in."""
 STUDENT_PARAMETER, STUDENT_MAP = 8, 5  # accesses a step
 TEACHER_PARAMETER, TEACHER_MAP = 1, 2
+
+
+def multiply_adds(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    """Multiply-adds of the convolutions and linear layers for one image.
+
+    Norms, activations, pooling and the products of attention are not counted, as in the tables of the literature.
+
+    Args:
+        model: any network.
+        image_shape: (channels, height, width).
+    """
+    total = 0
+
+    def count(module: nn.Module, _: Any, output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Linear):
+            total += output.numel() * module.in_features
+        elif isinstance(module, nn.Conv2d):
+            total += output.numel() * module.weight[0].numel()
+
+    model = unwrapped(model)
+    layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    watched_run(model, image_shape, layers, count)
+    return total
 
 
 def feature_values(model: nn.Module, shape: tuple[int, int, int]) -> int:

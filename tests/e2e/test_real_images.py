@@ -25,7 +25,7 @@ def test_the_reference_checkpoint_scores_what_its_authors_measured(real_data: Pa
     cpu = prepare(config.runtime)
     dataset = open_data(config, cpu)
     teacher = teachers.build(config, dataset, cpu)
-    teachers.equip(config, teacher, dataset, cpu)
+    teachers.equip(config, teacher, dataset, cpu, print)
     place(teacher, cpu, channels_last=True)
     assert evaluate(teacher, dataset.test_batches(200)).top1 == pytest.approx(67.12, abs=0.005)
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
+from support import ROOT
 from torch import Tensor, nn
 
 from rlkd_run.models.build import build_model
-from rlkd_run.models.count import multiply_adds, parameters
+from rlkd_run.models.count import parameters
 from rlkd_run.models.features import Network
 from rlkd_run.models.names import ZOO_NAMES
 from rlkd_run.models.zoo.base import ZooNetwork, shuffle_channels
@@ -76,7 +77,10 @@ def test_names_are_free_of_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_parameters_and_multiply_adds(named: tuple[str, ZooNetwork]) -> None:
+def test_parameters_and_multiply_adds(named: tuple[str, ZooNetwork], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    from bench_parts.roofline import multiply_adds
+
     name, model = named
     count, millions, _, _ = FACTS[name]
     assert parameters(model) == count

@@ -13,7 +13,7 @@ from rlkd_run.errors import ConfigError
 from rlkd_run.results.fields import RecordError
 from rlkd_run.results.folders import find_runs
 from rlkd_run.results.records import read_record, read_records, unusable
-from rlkd_run.results.report import read_report, table_for
+from rlkd_run.results.report import read_report
 
 Make = Callable[..., dict[str, Any]]
 Write = Callable[..., Path]
@@ -80,7 +80,7 @@ def refused(run_folder: Write, result: Make, tmp_path: Path, told: list[str]) ->
 
     def check() -> str:
         told.clear()
-        table = table_for([tmp_path / "outputs"], tell=told.append)
+        table = read_report([tmp_path / "outputs"], tell=told.append).markdown()
         assert table.count("resnet56-resnet20") == 1
         assert "| 71.00 " in table
         assert len(told) == 1, told
