@@ -11,7 +11,7 @@ from rlkd_run.config.identity import relevant
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.shipped import config_folder
 from rlkd_run.errors import ConfigError
-from rlkd_run.results.settings import flatten
+from rlkd_run.flat import flatten
 
 _GROUPS = ("dataset", "teacher", "student", "method", "temperature", "agent", "recipe")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlkd_run.config.identity import relevant
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.results.settings import flatten, shown
+from rlkd_run.flat import flatten, shown
 
 OWN = ("seed", "method", "temperature", "agent")  # what members of a cohort may differ in
 

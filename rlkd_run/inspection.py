@@ -26,9 +26,9 @@ from rlkd_run.models.build import build_model
 from rlkd_run.models.placement import place
 from rlkd_run.models.weights import load_weights, save_weights
 from rlkd_run.record import RESULT, STUDENT, read_json
-from rlkd_run.results.notices import listed
 from rlkd_run.same_images import place_of
 from rlkd_run.teacher_weights import find_weights
+from rlkd_run.words import listed
 
 
 def evaluate(config: RunConfig, images: str | None) -> None:

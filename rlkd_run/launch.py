@@ -12,10 +12,10 @@ from rlkd_run.interrupt import uninterrupted
 from rlkd_run.missing_files import missing_files
 from rlkd_run.own_code import tell_if_code_changed
 from rlkd_run.record import finished
-from rlkd_run.results.notices import counted
 from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
 from rlkd_run.same_images import changed_since, place_of
+from rlkd_run.words import counted
 
 
 def start(config: RunConfig, *, wait: bool = False, images: str | None = None) -> None:

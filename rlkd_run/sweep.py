@@ -30,13 +30,13 @@ from rlkd_run.missing_files import fetch_images, missing_files
 from rlkd_run.own_code import tell_if_code_changed
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
-from rlkd_run.results.notices import counted, listed
 from rlkd_run.results.records import unusable
 from rlkd_run.results.report import table_for
 from rlkd_run.results.status import standing
 from rlkd_run.same_images import changed_since
 from rlkd_run.teacher_weights import find_weights
 from rlkd_run.tuning import objective_of, ranking, ranking_table, try_settings
+from rlkd_run.words import counted, listed
 
 
 def run_sweep(command: Command) -> int:

@@ -17,8 +17,9 @@ from rlkd_run.config.identity import cell_hash, folder_of, teacher_cell_hash
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.search import Dimension, Search
 from rlkd_run.errors import ConfigError
+from rlkd_run.flat import flatten
 from rlkd_run.record import RESULT, read_json
-from rlkd_run.results.settings import flatten, settings_of
+from rlkd_run.results.settings import settings_of
 
 _WORDS = {
     "val_top1": "images that dataset.val_split holds out of the training set",

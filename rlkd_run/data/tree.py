@@ -13,6 +13,7 @@ from rlkd_run.data.classes import EXTENSIONS, Split, class_folders
 from rlkd_run.data.fingerprint import Fingerprint, fingerprint
 from rlkd_run.data.splits import wrong_splits
 from rlkd_run.errors import ConfigError
+from rlkd_run.words import listed
 
 _SHOWN = 3
 
@@ -59,7 +60,7 @@ def _read_tree(options: FolderOptions) -> Tree:
     test = _classes(root, options.test_dir, "dataset.test_dir", problems)
     if train and test and train.keys() != test.keys():
         differences = [
-            f"only in {name}: {_some(sorted(mine.keys() - other.keys()))}"
+            f"only in {name}: {listed(sorted(mine.keys() - other.keys()), _SHOWN)}"
             for name, mine, other in ((options.train_dir, train, test), (options.test_dir, test, train))
             if mine.keys() - other.keys()
         ]
@@ -71,7 +72,7 @@ def _read_tree(options: FolderOptions) -> Tree:
         if empty:
             count = f"{len(empty)} class folders hold" if len(empty) > 1 else "a class folder holds"
             problems.append(
-                f"{count} no image ({', '.join(EXTENSIONS)}): {_some([str(folder.path) for folder in empty])}."
+                f"{count} no image ({', '.join(EXTENSIONS)}): {listed([str(folder.path) for folder in empty], _SHOWN)}."
             )
     if problems:
         raise ConfigError(problems)
@@ -92,8 +93,3 @@ def _labelled(classes: Split) -> LabelledFiles:
     files = [Path(file) for folder in classes.values() for file in folder.files]
     counts = torch.tensor([len(folder.files) for folder in classes.values()])
     return LabelledFiles(files, torch.repeat_interleave(torch.arange(len(counts)), counts))
-
-
-def _some(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

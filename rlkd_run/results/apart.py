@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rlkd_run.flat import FlatConfig
 from rlkd_run.results.records import TRAIN_TEACHER, Record
-from rlkd_run.results.settings import FlatConfig, beyond_networks, differing, of_teacher, settings_of, settled
+from rlkd_run.results.settings import beyond_networks, differing, of_teacher, settings_of, settled
 
 _NAMED = ("method.", "temperature.", "agent.")  # keys of what a row's name says
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from rlkd_run.results.aggregate import Cell, Select
 from rlkd_run.results.mixture import mixtures
-from rlkd_run.results.notices import listed
 from rlkd_run.results.paper_recipe import Deviation
 from rlkd_run.results.reported import Reported
 from rlkd_run.results.significance import beyond_seeds
+from rlkd_run.words import listed
 
 DEVIATES = "†"
 """Stands on rows that were not run under the paper's recipe."""

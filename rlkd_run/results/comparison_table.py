@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rlkd_run.results.caption import DEVIATES, left_recipe
 from rlkd_run.results.figures import signed
 from rlkd_run.results.mixture import mixtures
-from rlkd_run.results.notices import counted
 from rlkd_run.results.significance import ENOUGH_SEEDS, Comparison
 from rlkd_run.results.table import Column, Table, table_of
+from rlkd_run.words import counted
 
 
 def comparison_table(comparisons: Sequence[Comparison], title: str = "") -> Table:

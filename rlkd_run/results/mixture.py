@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from rlkd_run.results.notices import listed
+from rlkd_run.flat import shown
 from rlkd_run.results.records import Record
-from rlkd_run.results.settings import shown
+from rlkd_run.words import listed
 
 _PARTS: tuple[tuple[str, Callable[[Record], str | None]], ...] = (
     ("the weights of their teacher", lambda record: record.teacher_weights),

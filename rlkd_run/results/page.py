@@ -8,11 +8,11 @@ from html import escape
 from importlib.resources import files
 
 from rlkd_run import __version__
+from rlkd_run.flat import shown
 from rlkd_run.results.aggregate import Cell
-from rlkd_run.results.notices import counted
 from rlkd_run.results.records import Record
-from rlkd_run.results.settings import shown
 from rlkd_run.results.table import Head, Row, Table
+from rlkd_run.words import counted
 
 # What the page may load: its own style, script and pictures; nothing from anywhere else.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"

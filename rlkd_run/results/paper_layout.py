@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rlkd_run.results.aggregate import Cell, Select, natural, paper_ranks
 from rlkd_run.results.caption import against_paper, measured, one_epoch
 from rlkd_run.results.list_layout import difference_text
-from rlkd_run.results.notices import listed
 from rlkd_run.results.references import Columns, measured_text, on_a_part, paper_row, references
 from rlkd_run.results.reported import Reported, pair_order, reported, temperature_order
 from rlkd_run.results.settings import beyond_networks, differing
 from rlkd_run.results.table import Head, Row, Table
+from rlkd_run.words import listed
 
 Line = tuple[str, str, tuple[str, ...]]
 """Method, temperature with the agent's preset, settings: what one row of measurements is about."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rlkd_run.flat import FlatConfig, shown
 from rlkd_run.results.records import DISTILL, Record
 from rlkd_run.results.reported import other_teacher
-from rlkd_run.results.settings import FlatConfig, shown
 
 Values = Mapping[str, tuple[object, ...]]
 """Key -> the literature's values, any of them."""

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from rlkd_run.flat import FlatConfig, shown
 from rlkd_run.results.aggregate import Cell
-from rlkd_run.results.notices import Tell, listed
+from rlkd_run.results.notices import Tell
 from rlkd_run.results.paper_recipe import Deviation
 from rlkd_run.results.records import Record
-from rlkd_run.results.settings import FlatConfig, beyond_networks, differing, settled, shown
+from rlkd_run.results.settings import beyond_networks, differing, settled
+from rlkd_run.words import listed
 
 Item = TypeVar("Item")
 Match = tuple[Cell, Cell]

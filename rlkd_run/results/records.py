@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rlkd_run.flat import flatten, shown
 from rlkd_run.models.names import ZOO_NAMES
 from rlkd_run.record import RESULT, SCHEMA, STATUS
 from rlkd_run.results.fields import Fields, RecordError
-from rlkd_run.results.notices import Tell, counted, line_each, tell_on_stderr
-from rlkd_run.results.settings import flatten, shown
+from rlkd_run.results.notices import Tell, line_each, tell_on_stderr
 from rlkd_run.results.status import standing
+from rlkd_run.words import counted
 
 DISTILL = "distill"
 TRAIN_TEACHER = "train_teacher"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from rlkd_run.flat import FlatConfig, shown
 from rlkd_run.results.aggregate import Cell, Select
 from rlkd_run.results.caption import DEVIATES
 from rlkd_run.results.figures import signed, spread_text, teacher_text
 from rlkd_run.results.records import Record
 from rlkd_run.results.reported import Reported, reported_student, reported_teacher
-from rlkd_run.results.settings import STUDENTS_RECIPE, FlatConfig, settled, shown
+from rlkd_run.results.settings import STUDENTS_RECIPE, settled
 from rlkd_run.results.table import Row
 
 Columns = Mapping[str, Sequence[Cell]]

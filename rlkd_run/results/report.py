@@ -16,7 +16,7 @@ from rlkd_run.results.folders import find_runs
 from rlkd_run.results.latex import latex
 from rlkd_run.results.list_layout import students_list, teachers_list
 from rlkd_run.results.markdown import markdown
-from rlkd_run.results.notices import Tell, counted, listed, tell_on_stderr
+from rlkd_run.results.notices import Tell, tell_on_stderr
 from rlkd_run.results.page import page
 from rlkd_run.results.paper_layout import paper_table
 from rlkd_run.results.pools import tell_unmatched
@@ -24,6 +24,7 @@ from rlkd_run.results.records import DISTILL, TRAIN_TEACHER, Record, ended_early
 from rlkd_run.results.selection import Condition, chosen, grouped
 from rlkd_run.results.significance import comparisons
 from rlkd_run.results.table import Table
+from rlkd_run.words import counted, listed
 
 if TYPE_CHECKING:  # matplotlib takes a second to import, and may be missing
     from rlkd_run.results.plots.figure import Picture

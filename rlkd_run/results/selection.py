@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rlkd_run.errors import ConfigError
-from rlkd_run.results.notices import listed
+from rlkd_run.flat import shown
 from rlkd_run.results.records import Record
-from rlkd_run.results.settings import shown, value_in
+from rlkd_run.results.settings import value_in
+from rlkd_run.words import listed
 
 FIELDS = ("task", "dataset", "pair", "teacher", "student", "method", "temperature", "agent", "seed", "epochs")
 """Keys of every record; any other is a key of the configuration, such as `recipe.lr`."""

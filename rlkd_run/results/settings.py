@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Mapping, Sequence
 
-FlatConfig = Mapping[str, object]
-"""Dotted key -> value; a list is a value."""
+from rlkd_run.flat import FlatConfig, shown
 
 # Keys that cannot change a result, or only say where something lies. `dataset.root` can, for a data set that is nothing
 # but a folder: it is used where nothing else tells two cells apart.
@@ -74,17 +72,6 @@ STUDENTS_RECIPE = frozenset(f"recipe.{key}" for key in ("epochs", "batch_size", 
 _NOT_OF_TEACHER = STUDENTS_RECIPE | {"teacher.seed", "teacher.checkpoint"}
 
 
-def flatten(config: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Turn nested groups into one level: `{"recipe": {"lr": 0.05}}` -> `{"recipe.lr": 0.05}`."""
-    flat: dict[str, object] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def value_in(config: FlatConfig, key: str) -> str | None:
     """The value of a key as it is typed, also where a version did not have it yet but others of its group."""
     if key in config:
@@ -92,11 +79,6 @@ def value_in(config: FlatConfig, key: str) -> str | None:
     group = key.rpartition(".")[0]
     has_group = not group or any(other.startswith(f"{group}.") for other in config)
     return shown(NEUTRAL[key]) if key in NEUTRAL and has_group else None
-
-
-def shown(value: object) -> str:
-    """Write a value as it is typed on the command line: `null`, `true`, `0.1`, `[150,180,210]`, `rlkd`."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def settings_of(configs: Sequence[FlatConfig], cells: Sequence[str], also: Sequence[str] = ()) -> list[tuple[str, ...]]:

@@ -12,14 +12,7 @@ import rlkd_run.config.builtin  # noqa: F401 - registers the names
 from rlkd_run.config.models import TeacherRecipe
 from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import _OPTIONS, TopLevel
-from rlkd_run.results.settings import (
-    EFFECTIVE_WITH,
-    NEUTRAL,
-    STUDENTS_RECIPE,
-    beyond_networks,
-    is_weak,
-    settings_of,
-)
+from rlkd_run.results.settings import EFFECTIVE_WITH, NEUTRAL, STUDENTS_RECIPE, beyond_networks, is_weak, settings_of
 
 
 def declared(options: Any, prefix: str) -> Iterator[tuple[str, dataclasses.Field[Any], bool]]:

@@ -15,7 +15,8 @@ from matplotlib.axes import Axes
 from rlkd_run.record import METRICS, TEMPERATURES
 from rlkd_run.results.aggregate import Cell
 from rlkd_run.results.epochs import Epochs, read_epochs
-from rlkd_run.results.notices import Tell, listed
+from rlkd_run.results.notices import Tell
+from rlkd_run.words import listed
 
 Numbers = npt.NDArray[np.float64]
 
