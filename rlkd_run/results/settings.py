@@ -149,10 +149,14 @@ def _effective(config: FlatConfig) -> FlatConfig:
         for group, choices in EFFECTIVE_WITH.items()
         if not any(full.get(key) == choice for key, choice in choices)
     )
+    # A group is left out; a key of its own does nothing, which is what its neutral value says.
+    full |= {key: NEUTRAL[key] for key in idle if key in NEUTRAL}
     return {
         key: value
         for key, value in full.items()
-        if key != "seed" and key not in idle and not key.startswith(tuple(f"{group}." for group in idle))
+        if key != "seed"
+        and (key not in idle or key in NEUTRAL)
+        and not key.startswith(tuple(f"{group}." for group in idle))
     }
 
 

@@ -12,7 +12,15 @@ import rlkd_run.config.builtin  # noqa: F401 - registers the names
 from rlkd_run.config.models import TeacherRecipe
 from rlkd_run.config.registry import DATASETS, METHODS, TEMPERATURES
 from rlkd_run.config.runconfig import _OPTIONS, TopLevel
-from rlkd_run.results.settings import EFFECTIVE_WITH, NEUTRAL, STUDENTS_RECIPE, beyond_networks, is_weak, settings_of
+from rlkd_run.results.settings import (
+    EFFECTIVE_WITH,
+    NEUTRAL,
+    STUDENTS_RECIPE,
+    beyond_networks,
+    is_weak,
+    settings_of,
+    settled,
+)
 
 
 def declared(options: Any, prefix: str) -> Iterator[tuple[str, dataclasses.Field[Any], bool]]:
@@ -76,6 +84,15 @@ def test_groups_without_effect_and_missing_options_tell_nothing() -> None:
         ("recipe.tempbalance.low=0.5", "teacher.recipe.lr_policy=tempbalance"),
         ("recipe.tempbalance.low=2", "teacher.recipe.lr_policy=tempbalance"),
     ]
+
+
+def test_answers_that_are_not_kept_have_no_precision() -> None:
+    runs = [
+        {"runtime.teacher_cache": kept, "runtime.teacher_cache_precision": precision}
+        for kept, precision in (("none", "fp32"), ("none", "fp16"), ("lazy", "fp32"), ("lazy", "fp16"))
+    ]
+    *same, rounded = (settled(run) for run in runs)
+    assert same[0] == same[1] == same[2] != rounded
 
 
 def test_a_rate_that_follows_the_student_goes_with_the_networks() -> None:
