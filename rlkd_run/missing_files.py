@@ -41,14 +41,13 @@ def fetch_images(runs: Iterable[RunConfig]) -> None:
     Raises:
         ConfigError: they cannot be fetched; each reason once.
     """
+    options = [run.dataset for run in runs if run.dataset.name in _ARCHIVES]
     problems: list[str] = []
-    for options in {(run.dataset.name, run.dataset.root): run.dataset for run in runs}.values():
-        archive = _ARCHIVES.get(options.name)
-        if archive is not None:
-            try:
-                found_or_fetched(archive, options)
-            except ConfigError as error:
-                problems += error.problems
+    for each in {(one.name, one.root): one for one in options}.values():
+        try:
+            found_or_fetched(_ARCHIVES[each.name], each)
+        except ConfigError as error:
+            problems += error.problems
     if problems:
         raise ConfigError(problems)
 

@@ -8,6 +8,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from support import TINY, Ended
 
 from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import run_folder, teacher_folder
-from rlkd_run.missing_files import missing_files
+from rlkd_run.missing_files import fetch_images, missing_files
 from rlkd_run.models import weights
 from rlkd_run.models.build import build_model
 
@@ -152,6 +153,13 @@ def test_a_missing_file_is_said_before_the_run_is_announced(rlkd_run: Callable[.
 def test_images_may_lie_where_the_jobs_run() -> None:
     runs = compose_command([*TINY, "dataset=folder", "dataset.root=nowhere", "teacher.checkpoint=a.pth"]).runs
     assert missing_files(runs, elsewhere=True) == ["teacher.checkpoint: a.pth does not exist"]
+
+
+def test_images_of_ones_own_are_not_fetched() -> None:
+    """Their options may be any: these have not even a root."""
+    (run,) = compose_command(TINY).runs
+    object.__setattr__(run, "dataset", SimpleNamespace(name="own"))
+    fetch_images([run])
 
 
 def test_an_output_folder_that_cannot_be_written(rlkd_run: Callable[..., Ended]) -> None:
