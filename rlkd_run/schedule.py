@@ -59,13 +59,14 @@ class Schedule:
     def lr_at(self, epoch: int) -> float:
         """Learning rate of epoch `epoch` (from 1).
 
-        Step: lr * lr_decay^(milestones passed). Cosine: lr * (1 + cos(pi (e - 1) / E)) / 2.
+        Step: lr * lr_decay^(milestones passed). Cosine: lr * (1 + cos(pi (e - 1) / E)) / 2. A phase has them in
+        proportion, and never before its first epoch is over.
         """
         phase, since = self.phase_at(epoch)
         if self.schedule == "cosine":
             return self.lr * (1 + math.cos(math.pi * (since - 1) / phase.epochs)) / 2
         share = phase.epochs / self.epochs
-        return self.lr * self.lr_decay ** sum(since > milestone * share for milestone in self.milestones)
+        return self.lr * self.lr_decay ** sum(since > max(1, milestone * share) for milestone in self.milestones)
 
     def phase_at(self, epoch: int) -> tuple[Phase, int]:
         """The phase that epoch `epoch` (from 1) belongs to, and the epoch's number within it, from 1."""

@@ -62,6 +62,14 @@ def test_each_phase_runs_the_steps_in_proportion() -> None:
     assert schedule.lr_at(1) == schedule.lr_at(161) == 0.05
 
 
+@pytest.mark.parametrize("epochs", [2, 3, 4])
+def test_no_phase_begins_with_a_rate_that_has_dropped(epochs: int) -> None:
+    phases = (Phase(epochs - epochs // 2), Phase(epochs // 2))
+    milestones = [max(1, round(epochs * share)) for share in (0.625, 0.75, 0.875)]
+    schedule = replace(STEP, epochs=epochs, phases=phases, milestones=milestones)
+    assert [schedule.lr_at(1), schedule.lr_at(phases[0].epochs + 1)] == [schedule.lr] * 2
+
+
 def test_one_phase_is_none() -> None:
     assert [replace(STEP, phases=(Phase(240),)).lr_at(epoch) for epoch in range(1, 241)] == [
         STEP.lr_at(epoch) for epoch in range(1, 241)

@@ -94,6 +94,11 @@ class Agent:
         """Whether the agent is trained in this epoch."""
         return self.acting and self.epoch % self.options.train_every == 0
 
+    @property
+    def sampling(self) -> bool:
+        """Whether actions are sampled in this epoch: from the mean itself nobody learns where to move it."""
+        return self.acting and (self.training or self.options.act == "sample")
+
     def begin_epoch(self, epoch: int) -> MixPlan | None:
         """Decide what the agent does in an epoch, and draw its action noise.
 
@@ -126,7 +131,7 @@ class Agent:
 
         Drawn on the CPU, so that every device sees the same, and at once, so that a resume can redraw it.
         """
-        if not self.acting or self.options.act == "mean":
+        if not self.sampling:
             return
         generator = torch.Generator().manual_seed(derive_seed(self.seed, "agent-noise", self.epoch))
         self.noise.copy_(torch.randn(self.steps_per_epoch, self.batch_size, generator=generator))
@@ -186,7 +191,7 @@ class Agent:
 
         actions = self.actor(self._policy_inputs(states))
         self.meters.act(self.actor.at_bound(actions))
-        if self.options.act == "sample":
+        if self.sampling:
             actions = actions + self.actor.log_std.exp() * observation.row_of(self.noise)
         if self.training:
             self.rollout.store(states, actions)

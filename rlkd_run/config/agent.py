@@ -93,9 +93,11 @@ class AgentOptions:
     t_min: float = option("lowest temperature", ge=0)
     t_max: float = option("highest temperature", gt=0)
     mean_bound: float = option("the actor's mean is mean_bound * tanh(.)", gt=0)
-    log_std_start: float = option("initial log standard deviation of the policy")
+    log_std_start: float = option("initial log standard deviation of the policy", ge=-20, le=20)
     hidden: int = option("units of the two hidden layers of actor and critic", ge=1, le=65536)
-    act: str = option("sample an action, or take the policy's mean", choices=("sample", "mean"))
+    act: str = option(
+        "sample an action, or take the policy's mean but where the agent is trained", choices=("sample", "mean")
+    )
     log_prob: str = option(
         "of the action before the squash, or of the temperature itself (authors' code)",
         choices=("latent", "temperature"),

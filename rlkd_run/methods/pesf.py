@@ -69,7 +69,10 @@ class PESF(LogitMethod):
         v = standardise(adapted) if self.standardise else adapted
         if self.corrected:
             divergence = softened_divergence(corrected(v, batch.target).detach(), u, temperatures)
-            divergence = divergence + softened_divergence(corrected(u, batch.target).detach(), v, temperatures)
+            turned = Temperatures(
+                temperatures.student, temperatures.teacher
+            )  # here the student's logits are the target
+            divergence = divergence + softened_divergence(corrected(u, batch.target).detach(), v, turned)
         else:
             divergence = softened_divergence(v, u, temperatures)
         return {

@@ -94,8 +94,9 @@ def test_the_temperature_of_the_warm_up_is_an_option() -> None:
 
 
 def test_without_sampling_the_policys_mean_is_taken() -> None:
-    agent = make_agent(make_options(act="mean"))
+    agent = make_agent(make_options(act="mean", train_every=2))
     agent.begin_epoch(1)
+    assert not agent.training
     seen = observation(agent, 0)
     states = agent.features(Beliefs(seen.teacher_logits, seen.student_logits, seen.target, torch.zeros(())))
     expected = squash(agent.actor(states), 1.0, 10.0)

@@ -76,6 +76,12 @@ def test_finds_a_temperature_for_each_kind_of_instance() -> None:
     assert temperature[sure].mean() - temperature[~sure].mean() >= 2
 
 
+def test_one_that_acts_by_its_mean_learns_from_samples() -> None:
+    for target in (4.0, 7.0):
+        _, temperature = teach(constant(target), 150, 0, act="mean", ppo={"actor_lr": 1e-3}, hidden=NARROW)
+        assert abs(temperature.mean().item() - target) < 0.5
+
+
 def test_starts_outside_the_bands() -> None:
     for seed in range(3):
         _, temperature = teach(constant(4.0), 1, seed, ppo={"actor_lr": 1e-9})

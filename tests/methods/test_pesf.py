@@ -89,6 +89,15 @@ def test_correction_swaps_the_largest_with_the_true_class() -> None:
     assert logits[0].tolist() == [1, 3, 2]
 
 
+def test_each_side_of_the_corrected_divergences_keeps_its_temperature() -> None:
+    method = silent(pesf(corrected=True, kl_weight=1.0))
+    sharp, flat = torch.tensor(2.0).double(), torch.tensor(6.0).double()  # of the teacher and of the student
+    expected = softened_divergence(corrected(V, BATCH.target), U, Temperatures(sharp, flat))
+    expected = expected + softened_divergence(corrected(U, BATCH.target), V, Temperatures(flat, sharp))
+    found = method(Outputs(U), Outputs(V, FEATURES), BATCH, Temperatures(sharp, flat), 1)["kl"]
+    torch.testing.assert_close(found, expected.mean())
+
+
 def test_corrected_divergences() -> None:
     method = silent(pesf(corrected=True, kl_weight=1.0))
     expected = softened_divergence(corrected(V, BATCH.target), U, AT_4)
