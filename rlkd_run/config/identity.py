@@ -110,6 +110,8 @@ def cell_identity(config: RunConfig) -> dict[str, Any]:
         "recipe": relevant(config.recipe),
     }
     del values["student"]["lr"]  # recipe.lr is what counts
+    if config.auxiliary is not None:  # has the teacher's seed, and a rate of its own while the run's is its student's
+        values["auxiliary"] = {"seed": config.teacher.seed, "own_lr": config.recipe.lr == config.student.lr}
     if config.uses_agent:
         values["agent"] = relevant(config.agent)
     if runtime := relevant(config.runtime):

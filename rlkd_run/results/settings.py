@@ -143,7 +143,8 @@ def differing(configs: Sequence[FlatConfig]) -> list[str]:
 def _effective(config: FlatConfig) -> FlatConfig:
     full = {**NEUTRAL, **config}
     if full.get("teacher.checkpoint") is not None:
-        full = {key: value for key, value in full.items() if not key.startswith(_OF_TRAINED_TEACHER)}
+        used = ("teacher.seed",) if full.get("method.auxiliary") is not None else ()  # by the auxiliary teacher
+        full = {key: value for key, value in full.items() if key in used or not key.startswith(_OF_TRAINED_TEACHER)}
     idle = tuple(
         group
         for group, choices in EFFECTIVE_WITH.items()

@@ -204,6 +204,15 @@ def test_the_folders_name_is_readable() -> None:
     assert folder.name.startswith("cifar100-resnet56-resnet10t.c3_in1k-kd-rlkd-seed0-")
 
 
+def test_an_auxiliary_teacher_is_distilled_with_the_teachers_seed_and_by_a_rate_that_may_be_its_own() -> None:
+    Path("t.safetensors").write_bytes(b"")
+    own = ("method=infoflow", "method.auxiliary=resnet32", "teacher.checkpoint=t.safetensors")
+    plain = only(*own)
+    for changed in ("teacher.seed=1", "student.lr=0.1 recipe.lr=0.05"):
+        assert run_hash(only(*own, *changed.split())) != run_hash(plain)
+    assert run_hash(only(*own[2:], "teacher.seed=1")) == run_hash(only(*own[2:]))
+
+
 def test_a_lower_precision_is_another_run_of_the_same_teacher() -> None:
     plain = only()
     kept = ("runtime.teacher_cache=lazy", "runtime.teacher_cache_precision=fp16")
