@@ -193,10 +193,10 @@ class Fit:
                     self.history.temperatures.append({"epoch": trainer.epoch, **profile})
                 if "val_top1" in row:
                     trainer.note_validation(row["val_top1"])
+                for log in logs:  # before the epoch counts as done: one that is done again takes their place
+                    log(row)
                 self._save()
                 self._write_history()
-                for log in logs:
-                    log(row)
                 print(self.label + _line(row, trainer.schedule.epochs), flush=True)
                 if stop.signal_number is not None and trainer.epoch < trainer.schedule.epochs:
                     raise Interrupted(stop.signal_number)

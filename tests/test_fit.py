@@ -17,8 +17,9 @@ from support import TINY, Ended
 
 from rlkd_run.checkpoint import Checkpoints
 from rlkd_run.errors import RunError
-from rlkd_run.fit import History
+from rlkd_run.fit import Fit, History
 from rlkd_run.record import RunFolder
+from rlkd_run.tensorboard_log import TensorboardLog
 from rlkd_run.training import Trainer
 
 pytestmark = pytest.mark.usefixtures("a_teacher_at_hand")
@@ -100,6 +101,25 @@ def test_events_that_cannot_be_written_are_dropped(
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.count("warning   no events for TensorBoard from here on") == 1
     assert not list(Path("outputs/runs").glob("*/tensorboard"))
+
+
+def test_every_epoch_is_logged_whenever_the_run_is_killed(
+    rlkd_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[int] = []
+    monkeypatch.setattr(TensorboardLog, "log", lambda log, row, temperatures: logged.append(row["epoch"]))
+    write = Fit._write_history
+
+    def killed(fit: Fit) -> None:
+        if fit.trainer.epoch == 2:
+            raise RunError("the disk is full.")
+        write(fit)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Fit, "_write_history", killed)
+        assert rlkd_run(*RUN, "recipe.epochs=3", "runtime.tensorboard=true").code == 1
+    assert rlkd_run(*RUN, "recipe.epochs=3", "runtime.tensorboard=true").code == 0
+    assert logged == [1, 2, 3]
 
 
 def test_events_whose_folder_cannot_be_made_are_dropped(
