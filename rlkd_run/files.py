@@ -24,6 +24,11 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{socket.gethostname()[:16]}-{secrets.token_hex(6)}.tmp")
 
 
+def is_leftover(name: str) -> bool:
+    """Whether `beside` gave the name."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
 def leftovers(folder: Path) -> Iterable[Path]:
     """What processes that were killed while they wrote have left in a folder, under names that `beside` gave."""
     return folder.glob(".*.tmp")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import tarfile
@@ -64,7 +63,10 @@ def _save(response: http.client.HTTPResponse, file: Path, md5: str) -> None:
 
 
 def _move(source: Path, target: Path) -> None:
-    with contextlib.suppress(OSError):  # another run was faster: its files passed the same check
+    try:
         source.rename(target)
-    if not target.is_dir():
-        raise DownloadError(f"{target} could not be made")
+    except OSError:  # there is a folder: another run was faster, with the same files, or others lie in it
+        if not target.is_dir():
+            raise
+        for file in source.iterdir():
+            file.replace(target / file.name)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from rlkd_run.errors import ConfigError
+from rlkd_run.files import is_leftover
 from rlkd_run.record import RESULT, STATUS
 from rlkd_run.results.notices import Tell, tell_on_stderr
 
@@ -47,7 +48,7 @@ def _walk(root: Path, seen: set[tuple[int, int]], tell: Tell) -> Iterator[Path]:
             if key in seen:
                 continue
             seen.add(key)
-            names = sorted(os.listdir(folder))
+            names = sorted(name for name in os.listdir(folder) if not is_leftover(name))
         except OSError as error:
             tell(f"{folder} is skipped: it cannot be listed ({error.strerror}).")
             continue

@@ -145,6 +145,18 @@ def test_a_download_is_unpacked_as_a_whole(open_data: Opener, monkeypatch: pytes
     assert open_data("cifar10", root="deep/data", download=True).num_train == 50  # what is there is not fetched
 
 
+def test_a_download_goes_beside_what_else_lies_there(open_data: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = packed(cifar.CIFAR10)
+    publish(monkeypatch, "CIFAR10", Path("server/cifar-10-batches-py"), url=file.as_uri(), md5=md5(file))
+    folder = Path("data/cifar-10-batches-py")
+    folder.mkdir(parents=True)
+    (folder / ".DS_Store").write_text("")
+    assert open_data("cifar10", root="data", download=True).num_train == 50
+    file.unlink()
+    assert open_data("cifar10", root="data", download=True).num_train == 50
+    assert (folder / ".DS_Store").exists()
+
+
 def test_a_download_that_is_not_the_published_file(open_data: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     file = packed(cifar.CIFAR100)
     monkeypatch.setattr(cifar, "CIFAR100", dataclasses.replace(cifar.CIFAR100, url=file.as_uri()))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rlkd_run.errors import ConfigError
+from rlkd_run.files import beside
 from rlkd_run.results.fields import RecordError
 from rlkd_run.results.folders import find_runs
 from rlkd_run.results.records import read_record, read_records, unusable
@@ -54,6 +55,12 @@ def test_finds_runs_at_any_depth_once_and_in_order(run_folder: Write, result: Ma
     outputs = tmp_path / "outputs"
     assert find_runs([outputs, outputs / "b"]) == [outputs / name for name in sorted(names)]
     assert find_runs([outputs / "c", outputs]) == [outputs / name for name in ["c", *sorted(names)[:-1]]]
+
+
+def test_what_a_killed_process_was_about_to_remove_is_no_run(run_folder: Write, result: Make, tmp_path: Path) -> None:
+    run_folder("a", result())
+    run_folder("b", result()).rename(beside(tmp_path / "outputs" / "b"))
+    assert find_runs([tmp_path / "outputs"]) == [tmp_path / "outputs" / "a"]
 
 
 def test_follows_a_link_to_runs_elsewhere(run_folder: Write, result: Make, tmp_path: Path) -> None:
