@@ -11,6 +11,7 @@ from typing import Any
 import wandb
 import yaml
 
+from rlkd_run.config.identity import short_hash
 from rlkd_run.config.run import RuntimeOptions
 from rlkd_run.errors import ConfigError, in_a_line
 
@@ -36,12 +37,14 @@ class WandbLog:
     def __enter__(self) -> WandbLog:
         config = yaml.safe_load((self._folder / "config.yaml").read_text())
         online = self._options.wandb_mode == "online"
+        name, series = self._folder.name, config["series"]
         try:
             self._run = wandb.init(
                 project=self._options.wandb,
-                id=self._folder.name,
-                name=self._folder.name,
-                group=config["series"],
+                # The same run in another series is done anew there, and is no continuation of the first.
+                id=name if series == "runs" else f"{name}-{short_hash(series)[:4]}",
+                name=name,
+                group=series,
                 config=config,
                 dir=str(self._folder),
                 mode="online" if online else "offline",

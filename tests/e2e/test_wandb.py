@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -43,7 +44,8 @@ def test_every_epoch_is_logged(rlkd_run_process: Callable[..., Ended]) -> None:
     (file,) = folder.glob("wandb/offline-run-*/*.wandb")
     records = [Record.FromString(data) for data in entries(file.read_bytes())]
     (run,) = [record.run for record in records if record.HasField("run")]
-    assert (run.project, run.run_id, run.run_group) == ("tiny", folder.name, "mine")
+    assert (run.project, run.display_name, run.run_group) == ("tiny", folder.name, "mine")
+    assert re.fullmatch(rf"{re.escape(folder.name)}-[0-9a-f]{{4}}", run.run_id), "another run than that of other series"
     assert json.loads(next(item.value_json for item in run.config.update if item.key == "recipe"))["epochs"] == 2
     rows = [
         {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
