@@ -123,6 +123,15 @@ def test_what_needs_another_option_composes_with_it(overrides: list[str]) -> Non
     assert only(*overrides) == composed(*overrides)
 
 
+@pytest.mark.parametrize(
+    "name", ["at", "cc", "crd", "fitnet", "infoflow", "nst", "pkt", "reviewkd", "rkd", "sp", "srrl", "vid"]
+)
+def test_a_feature_method_has_the_weights_of_its_data_set_in_its_kl_term(name: str) -> None:
+    for dataset, weights in ((["dataset=imagenet", "dataset.root=x"], (1.0, 1.0)), ([], (0.1, 0.9))):
+        method = only(f"method={name}", *dataset).method
+        assert (method.ce_weight, method.kl_weight) == weights
+
+
 @pytest.mark.parametrize("task", ["evaluate", "export"])
 def test_tasks_on_a_run_ask_for_its_folder(task: str) -> None:
     assert "needs run=FOLDER" in problems_of(f"task={task}")[0]

@@ -34,6 +34,7 @@ def test_all_problems_at_once() -> None:
         (["recipe.milestones=3"], "recipe.milestones must be a list, not 3."),
         (["recipe.milestones=[8,4]"], "recipe.milestones must rise, not [8, 4]."),
         (["agent=null"], "agent cannot be left out; valid: official_code, paper"),
+        (["agent.log_std_start=-89"], "agent.log_std_start must be at least -20, not -89.0."),
         (["agent.t_min=11"], "agent.t_min=11.0 must not be greater than agent.t_max=10.0."),
         (["agent.reward=loss"], "agent.reward=loss is not a choice; did you mean loss_drop?"),
         (["runtime.device=gpu"], "runtime.device=gpu is not a choice; valid: auto, cpu, cuda"),
