@@ -1,4 +1,4 @@
-"""Input files that are not there, found or fetched before the first job of a sweep; never imports torch."""
+"""Input files that are not there, found before the first job of a sweep; never imports torch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from contextlib import suppress
 
 from rlkd_run.config.datasets import FolderOptions
 from rlkd_run.config.runconfig import RunConfig
-from rlkd_run.data.archives import CIFAR10, CIFAR100
-from rlkd_run.data.published import found_or_fetched
+from rlkd_run.data.archives import ARCHIVES
 from rlkd_run.data.splits import wrong_splits
-from rlkd_run.errors import ConfigError
 from rlkd_run.files import missing
 from rlkd_run.teacher_weights import find_weights
-
-_ARCHIVES = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 def missing_files(runs: Iterable[RunConfig], *, elsewhere: bool) -> list[str]:
@@ -35,23 +31,6 @@ def missing_files(runs: Iterable[RunConfig], *, elsewhere: bool) -> list[str]:
     return list(dict.fromkeys(problems))
 
 
-def fetch_images(runs: Iterable[RunConfig]) -> None:
-    """Fetch published images that are not there, once and not in every job.
-
-    Raises:
-        ConfigError: they cannot be fetched; each reason once.
-    """
-    options = [run.dataset for run in runs if run.dataset.name in _ARCHIVES]
-    problems: list[str] = []
-    for each in {(one.name, one.root): one for one in options}.values():
-        try:
-            found_or_fetched(_ARCHIVES[each.name], each)
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-
-
 def _weights(run: RunConfig) -> list[str]:
     """Of the file that teaches, or of the one that a nasty teacher has yet to be trained against."""
     teacher, problem = run.teacher, None
@@ -67,7 +46,7 @@ def _images(run: RunConfig) -> list[str]:
     options = run.dataset
     if isinstance(options, FolderOptions):
         return wrong_splits(options)
-    archive = _ARCHIVES.get(options.name)
+    archive = ARCHIVES.get(options.name)
     if archive is None or options.download or archive.find(options.root) is not None:
         return []
     return [archive.not_there(options.root)]

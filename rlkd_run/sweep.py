@@ -20,13 +20,14 @@ from rlkd_run.config.identity import folder_of, teacher_folder
 from rlkd_run.config.quoting import quoted_as_it_is
 from rlkd_run.config.runconfig import RunConfig
 from rlkd_run.config.shipped import config_folder
+from rlkd_run.data.published import fetch_missing
 from rlkd_run.errors import ConfigError, Interrupted, in_a_line
 from rlkd_run.files import writing
 from rlkd_run.grouping import cohorts
 from rlkd_run.interrupt import COMMANDS_STOPS, answered_by, ignore_more_of, stop_at_once
 from rlkd_run.job import Frozen, run_job, stop_jobs_here, write_together
 from rlkd_run.launchers import candid_launcher
-from rlkd_run.missing_files import fetch_images, missing_files
+from rlkd_run.missing_files import missing_files
 from rlkd_run.own_code import tell_if_code_changed
 from rlkd_run.queue_files import forget, forget_together, log_file
 from rlkd_run.record import finished
@@ -59,7 +60,7 @@ def run_sweep(command: Command) -> int:
     if problems:
         raise ConfigError(problems)
     if not elsewhere:
-        fetch_images(waiting)
+        fetch_missing(run.dataset for run in waiting)
     if command.search is not None and objective is not None:
         before: set[Path] = set()
         carry_out = partial(_carry_out, command=command, before=before, begun=set())

@@ -81,3 +81,6 @@ CIFAR10 = Archive(
     label_key="labels",
     names_key="label_names",
 )
+
+ARCHIVES = {"cifar10": CIFAR10, "cifar100": CIFAR100}
+"""By the name of the data set."""

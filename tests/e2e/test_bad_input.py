@@ -18,7 +18,8 @@ from support import TINY, Ended
 
 from rlkd_run.config.composition import compose_command
 from rlkd_run.config.identity import run_folder, teacher_folder
-from rlkd_run.missing_files import fetch_images, missing_files
+from rlkd_run.data.published import fetch_missing
+from rlkd_run.missing_files import missing_files
 from rlkd_run.models import weights
 from rlkd_run.models.build import build_model
 
@@ -157,9 +158,7 @@ def test_images_may_lie_where_the_jobs_run() -> None:
 
 def test_images_of_ones_own_are_not_fetched() -> None:
     """Their options may be any: these have not even a root."""
-    (run,) = compose_command(TINY).runs
-    object.__setattr__(run, "dataset", SimpleNamespace(name="own"))
-    fetch_images([run])
+    fetch_missing([SimpleNamespace(name="own")])
 
 
 def test_an_output_folder_that_cannot_be_written(rlkd_run: Callable[..., Ended]) -> None:
